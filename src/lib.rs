@@ -1,0 +1,3 @@
+//! Deterministic concurrency simulation of file-lock protocols.
+
+pub mod world;

@@ -1,0 +1,3 @@
+//! The `flockstep` command.
+
+fn main() {}

@@ -1,0 +1,121 @@
+//! What is made of several operations, each a step of its own.
+
+use super::{Clock, Errno, FileKind, Files, OpenOptions, Result};
+use futures::future::{Either, select};
+use std::future::Future;
+use std::pin::pin;
+use std::time::Duration;
+
+/// The time was over first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+#[error("timed out")]
+pub struct Elapsed;
+
+/// Waits for `future`, at most that long; then drops it. `None` waits for ever.
+pub async fn timeout<W: Clock, T>(
+    world: &W,
+    limit: Option<Duration>,
+    future: impl Future<Output = T> + Send,
+) -> std::result::Result<T, Elapsed> {
+    let Some(limit) = limit else { return Ok(future.await) };
+    match select(pin!(future), pin!(world.deadline(limit))).await {
+        Either::Left((value, _)) => Ok(value),
+        Either::Right(((), _)) => Err(Elapsed),
+    }
+}
+
+/// Reads a file from open to close.
+///
+/// # Errors
+/// Those of open, read and close.
+pub async fn read_file<W: Files>(world: &W, path: &str) -> Result<Vec<u8>> {
+    let file = world.open(path, OpenOptions::read()).await?;
+    let mut content = Vec::new();
+    loop {
+        let bytes = world.read(&file, 64 << 10).await?;
+        if bytes.is_empty() {
+            break;
+        }
+        content.extend(bytes);
+    }
+    world.close(file).await?;
+    Ok(content)
+}
+
+/// Writes all of it, in as many writes as it takes.
+///
+/// # Errors
+/// Those of write.
+pub async fn write_all<W: Files>(world: &W, file: &W::File, mut bytes: &[u8]) -> Result<()> {
+    while !bytes.is_empty() {
+        let written = world.write(file, bytes).await?;
+        bytes = &bytes[written..];
+    }
+    Ok(())
+}
+
+/// Makes a directory and all that are missing above it; one that exists already, also because somebody else has just made it,
+/// is fine.
+///
+/// # Errors
+/// Those of mkdir other than EEXIST on a directory.
+pub async fn create_dir_all<W: Files>(world: &W, path: &str) -> Result<()> {
+    let path = path.trim_end_matches('/');
+    let mut missing = Vec::new();
+    let mut at = path;
+    loop {
+        match world.mkdir(at).await {
+            Ok(()) => break,
+            Err(error) if error.errno == Errno::NoEnt => {
+                let Some((parent, _)) = at.rsplit_once('/').filter(|(parent, _)| !parent.is_empty()) else {
+                    return Err(error);
+                };
+                missing.push(at);
+                at = parent;
+            }
+            Err(error) if error.errno == Errno::Exist && world.stat(at).await?.kind == FileKind::Dir => break,
+            Err(error) => return Err(error),
+        }
+    }
+    for at in missing.into_iter().rev() {
+        match world.mkdir(at).await {
+            Err(error) if error.errno != Errno::Exist => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Removes a directory and all below it, name by name: others see every state in between. Names that vanish meanwhile are fine, and so
+/// is a path that does not exist.
+///
+/// # Errors
+/// Those of readdir, unlink and rmdir other than ENOENT.
+pub async fn remove_dir_all<W: Files>(world: &W, path: &str) -> Result<()> {
+    let gone = |result: Result<()>| match result {
+        Err(error) if error.errno != Errno::NoEnt => Err(error),
+        _ => Ok(()),
+    };
+    // Depth first with an explicit stack: a recursive async fn would need a box a level.
+    let mut stack = vec![(path.to_owned(), false)];
+    while let Some((dir, emptied)) = stack.pop() {
+        if emptied {
+            gone(world.rmdir(&dir).await)?;
+            continue;
+        }
+        let entries = match world.read_dir(&dir).await {
+            Err(error) if error.errno == Errno::NoEnt => continue,
+            other => other?,
+        };
+        stack.push((dir.clone(), true));
+        for entry in entries {
+            let path = format!("{dir}/{}", entry.name);
+            if entry.is_dir {
+                stack.push((path, false));
+            } else {
+                gone(world.unlink(&path).await)?;
+            }
+        }
+    }
+    Ok(())
+}
