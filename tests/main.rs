@@ -1,1 +1,3 @@
-fn main() {}
+//! The tests of the library, one binary: proptest then keeps its seeds in the top-level `proptest-regressions/`.
+
+mod executor_model;

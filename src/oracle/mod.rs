@@ -3,11 +3,14 @@
 //! An oracle sees what happened, in order, and a read-only view of the machine. It knows neither engine nor schedule, nor whether the
 //! machine is simulated.
 
+mod leak;
+
 use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use crate::sim::KernelView;
 use crate::world::{Event, Kinds};
+pub use leak::Leak;
 
 /// A promise, watched. Implement it for promises of your own and hand it to
 /// [`Scenario::oracle`](crate::scenario::Scenario::oracle).

@@ -121,6 +121,13 @@ impl Kernel {
         }
     }
 
+    /// A descriptor of something that is no file: a pidfd.
+    pub fn open_anonymous(&mut self, pid: Pid, path: &Arc<str>) -> Call<u32> {
+        self.check_descriptor_free(pid)?;
+        let ofd = self.new_description(NULL, true, true, false, path.clone());
+        self.install(pid, ofd, 0, true)
+    }
+
     /// pipe2(2): (reading end, writing end).
     pub fn pipe(&mut self, pid: Pid, path: &Arc<str>, close_on_exec: bool) -> Call<(u32, u32)> {
         let process = self.process(pid);
@@ -216,6 +223,12 @@ impl Kernel {
     /// The inode behind a descriptor.
     pub fn inode_of(&self, pid: Pid, fd: u32) -> Call<Ino> {
         Ok(self.description(pid, fd)?.inode)
+    }
+
+    /// Whether a process has a writing (or else a reading) end of a pipe.
+    pub fn has_end(&self, pid: Pid, pipe: Ino, writing: bool) -> bool {
+        let is_end = |d: &Description| d.inode == pipe && if writing { d.write } else { d.read };
+        self.descriptors(pid).any(|d| is_end(&self.descriptions[d.description as usize]))
     }
 
     /// read(2); on a pipe only after [`can_read`](Kernel::can_read).

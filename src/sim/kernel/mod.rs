@@ -19,7 +19,9 @@ use std::sync::Arc;
 
 use crate::world::{Errno, FileId, LockMode};
 
-pub use processes::Pid;
+pub use descriptors::Opened;
+pub use names::RenameFlags;
+pub use processes::{DescriptorView, Pid};
 
 /// What kernel calls return: an errno, without the path that the caller knows.
 pub type Call<T> = Result<T, Errno>;
@@ -178,7 +180,7 @@ impl Kernel {
         self.locks_peak
     }
 
-    fn file_id(ino: Ino) -> FileId {
+    pub(crate) fn file_id(ino: Ino) -> FileId {
         FileId { device: DEVICE, inode: u64::from(ino) }
     }
 

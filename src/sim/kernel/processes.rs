@@ -197,6 +197,11 @@ impl Kernel {
         self.process(pid).limit
     }
 
+    /// setrlimit(2) of RLIMIT_NOFILE; closes nothing.
+    pub fn set_descriptor_limit(&mut self, pid: Pid, nofile: u32) {
+        self.process_mut(pid).limit = nofile;
+    }
+
     /// Descriptors open now.
     pub fn descriptors_open(&self, pid: Pid) -> u32 {
         self.process(pid).open

@@ -51,6 +51,53 @@ impl Kernel {
         }
     }
 
+    /// A directory with those above it, before anything runs.
+    ///
+    /// # Panics
+    /// If the path is not absolute, or something else than a directory is in the way.
+    pub fn place_directory(&mut self, path: &str) -> Ino {
+        assert!(path.starts_with('/'), "{path:?} is not absolute");
+        let mut at = ROOT;
+        for component in path.split('/').filter(|c| !c.is_empty()) {
+            let entries =
+                self.entries(at).unwrap_or_else(|_| panic!("above {path:?} is something that is no directory"));
+            at = match entries.get(component) {
+                Some(&ino) => ino,
+                None => {
+                    let ino = self.new_inode(Node::Dir { parent: at, entries: Default::default() }, 2);
+                    self.add_name(at, component.into(), ino);
+                    ino
+                }
+            };
+        }
+        assert!(self.entries(at).is_ok(), "{path:?} is there, and is no directory");
+        at
+    }
+
+    fn place(&mut self, path: &str, node: Node) {
+        let (parent, name) = path.rsplit_once('/').unwrap_or_else(|| panic!("{path:?} is not absolute"));
+        let dir = self.place_directory(if parent.is_empty() { "/" } else { parent });
+        assert!(!self.entries(dir).is_ok_and(|entries| entries.contains_key(name)), "{path:?} is placed twice");
+        let ino = self.new_inode(node, 1);
+        self.add_name(dir, name.into(), ino);
+    }
+
+    /// A file with the directories above it, before anything runs.
+    ///
+    /// # Panics
+    /// As [`place_directory`](Kernel::place_directory), or if something is there.
+    pub fn place_file(&mut self, path: &str, content: &[u8]) {
+        self.place(path, Node::File(content.to_vec()));
+    }
+
+    /// A symbolic link with the directories above it, before anything runs.
+    ///
+    /// # Panics
+    /// As [`place_file`](Kernel::place_file).
+    pub fn place_symlink(&mut self, path: &str, target: &str) {
+        self.place(path, Node::Symlink(target.into()));
+    }
+
     /// The lock table in the columns of `lslocks(8)`; `name` gives a process's name.
     pub fn lslocks(&self, name: &dyn Fn(u32) -> String) -> String {
         let mut rows = vec![["COMMAND", "PID", "TYPE", "INODE", "MODE", "FD", "PATH"].map(str::to_owned)];
