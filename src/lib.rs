@@ -1,5 +1,6 @@
 //! Deterministic concurrency simulation of file-lock protocols.
 
+pub mod engine;
 pub mod explore;
 pub mod oracle;
 pub mod scenario;

@@ -24,6 +24,7 @@
 //! ```
 
 mod promise;
+mod suite;
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -36,6 +37,7 @@ use crate::sim::state::Judges;
 use crate::sim::{Body, Exit, Faults, KernelView, Plan, PlannedProcess, Program, SimWorld, Time};
 use crate::world::Kinds;
 use promise::{Always, Finally, Sometimes};
+pub use suite::{Case, Expected, Policy};
 
 type MakeOracle = Arc<dyn Fn() -> Box<dyn Oracle> + Send + Sync>;
 
