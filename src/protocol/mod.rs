@@ -1,0 +1,11 @@
+//! The lock protocol of a build cache: sound, written once, for every [`World`](crate::world::World).
+
+pub mod budget;
+mod cache;
+mod error;
+mod lock_file;
+pub mod order;
+pub use cache::{Cache, OnWait, Settings, Task};
+pub use error::{Error, Result};
+pub use lock_file::Lock;
+pub use order::{Order, Rank};
