@@ -1,3 +1,4 @@
 //! Deterministic concurrency simulation of file-lock protocols.
 
+pub mod os;
 pub mod world;
