@@ -1,1 +1,3 @@
-fn main() {}
+//! Tests of what belongs to no single module.
+
+mod protocol;
