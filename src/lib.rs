@@ -3,6 +3,8 @@
 pub mod engine;
 pub mod explore;
 pub mod oracle;
+pub mod os;
+pub mod protocol;
 pub mod scenario;
 pub mod sim;
 pub mod world;
