@@ -3,3 +3,4 @@
 mod executor_model;
 mod exploration;
 mod protocol;
+mod protocol_in_simulation;
