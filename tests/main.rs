@@ -1,1 +1,6 @@
-fn main() {}
+//! What flockstep promises, checked.
+
+mod contract;
+#[cfg(feature = "loom")]
+mod gauge;
+mod os;
