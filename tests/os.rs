@@ -201,6 +201,23 @@ fn a_spawn_takes_the_descriptors_that_it_is_charged() {
     });
 }
 
+/// Dropped means killed *and* reaped: no zombie is left, which would keep the number and an entry in the process table.
+#[test]
+#[cfg(target_os = "linux")]
+fn a_dropped_child_is_reaped() {
+    in_its_own_process("a_dropped_child_is_reaped", Limits::USUAL, |world, _dir| async move {
+        let (reader, _writer) = world.pipe().await.unwrap();
+        let command = Command::new("until-closed", [world.descriptor(&reader).to_string()]).inherit(&reader);
+        let child = world.spawn_child(command).await.unwrap();
+        let entry = format!("/proc/{}", world.child_id(&child));
+        assert!(world.stat(&entry).await.is_ok());
+        drop(child);
+        while world.stat(&entry).await.is_ok() {
+            world.sleep(Duration::from_millis(1)).await;
+        }
+    });
+}
+
 mod notes {
     use super::*;
     use std::fmt::{self, Write};

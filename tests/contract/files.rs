@@ -1,7 +1,10 @@
-//! F1 to F8: files, directories, pipes.
+//! F1 to F8: files, directories, pipes; and what the calls on names do, as their manual pages say.
 
 use super::{drain, lock_file, put};
-use flockstep::world::{Command, Entry, Errno, FileKind, LockMode, OpenOptions, Status, World, read_file, write_all};
+use flockstep::world::{
+    Command, Entry, Errno, FileKind, LockMode, OpenOptions, Status, World, create_dir_all, read_file, remove_dir_all,
+    write_all,
+};
 use futures::future::join;
 
 pub(crate) async fn f1_lowest_descriptor_and_emfile_first<W: World>(world: &W, dir: &str) {
@@ -190,4 +193,35 @@ pub(crate) async fn f8_pipes_wait_and_end<W: World>(world: &W, _dir: &str) {
     let (reader, writer) = world.pipe().await.unwrap();
     drop(reader);
     assert_eq!(world.write(&writer, b"x").await.unwrap_err().errno, Errno::Pipe);
+}
+
+pub(crate) async fn names_directories_and_links<W: World>(world: &W, dir: &str) {
+    let path = |name: &str| format!("{dir}/{name}");
+    let errno = |result: flockstep::world::Result<()>| result.unwrap_err().errno;
+    create_dir_all(world, &path("a/b/c")).await.unwrap();
+    create_dir_all(world, &path("a/b/c")).await.unwrap();
+    assert_eq!(errno(world.mkdir(&path("a")).await), Errno::Exist);
+    assert_eq!(errno(world.rmdir(&path("a")).await), Errno::NotEmpty);
+    assert_eq!(errno(world.unlink(&path("missing")).await), Errno::NoEnt);
+    put(world, &path("a/file"), b"content").await;
+    assert_eq!(errno(world.mkdir(&path("a/file/d")).await), Errno::NotDir);
+    assert_eq!(errno(world.link(&path("a/file"), &path("a/b")).await), Errno::Exist);
+
+    world.symlink("file", &path("a/link")).await.unwrap();
+    assert_eq!(world.read_link(&path("a/link")).await.unwrap(), "file");
+    assert_eq!(world.lstat(&path("a/link")).await.unwrap().kind, FileKind::Symlink);
+    assert_eq!(world.stat(&path("a/link")).await.unwrap().id, world.stat(&path("a/file")).await.unwrap().id);
+    let refused = world.open(&path("a/link"), OpenOptions::read().no_follow()).await.err().unwrap();
+    assert_eq!((refused.errno, refused.call, &*refused.subject), (Errno::Loop, "open", &*path("a/link")));
+
+    let names = world.read_dir(&path("a")).await.unwrap();
+    let entry = |name: &str, is_dir| Entry { name: name.into(), is_dir };
+    assert_eq!(names, [entry("b", true), entry("file", false), entry("link", false)], "sorted, without . and ..");
+    let directory = world.open(&path("a"), OpenOptions::directory()).await.unwrap();
+    assert_eq!(world.fstat(&directory).await.unwrap().kind, FileKind::Dir);
+    assert!(world.try_flock(&directory, LockMode::Exclusive).await.unwrap(), "a directory can be locked");
+    world.fsync(&directory).await.unwrap();
+
+    remove_dir_all(world, &path("a")).await.unwrap();
+    assert_eq!(world.read_dir(dir).await.unwrap(), []);
 }

@@ -40,6 +40,7 @@ macro_rules! clauses {
             files::f6_dropping_closes { };
             files::f7_the_end_of_a_process_closes_all { };
             files::f8_pipes_wait_and_end { };
+            files::names_directories_and_links { };
             locks::l1_the_description_owns_and_the_inode_is_locked { };
             locks::l2_unlock_or_last_close_ends_it { };
             locks::l3_a_refused_conversion_has_lost_the_lock { };
