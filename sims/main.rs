@@ -1,1 +1,3 @@
+//! The scenarios: one file per problem.
+
 fn main() {}
