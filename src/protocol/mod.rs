@@ -1,0 +1,4 @@
+//! The lock protocol of a build cache.
+
+pub mod key;
+pub mod pep517;
