@@ -1,4 +1,5 @@
 //! Deterministic concurrency simulation of file-lock protocols.
 
 pub mod os;
+pub mod protocol;
 pub mod world;

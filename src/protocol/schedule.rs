@@ -1,0 +1,185 @@
+//! Many inputs: shared work instead of queues.
+//!
+//! Processes that want the same things should share the work. If each takes the inputs in the same order and waits for a shard that
+//! another is building, they go in single file: the second process builds nothing and waits for everything. So each process starts at an
+//! offset of its own, and **a busy shard is not waited for while other work is left**: the input is put back, another one taken, and by
+//! the time the first comes round again it usually is a hit. Only when every input that is left was found busy since the last one was
+//! finished does a task wait.
+//!
+//! No more tasks are started than permits fit into the descriptor budget, so none of them waits for a permit while it has an input
+//! that somebody else could be building.
+
+use super::budget::BUILD;
+use super::shard::{Obtained, Recipe, obtain};
+use super::{Cache, Error, Order, Result};
+use crate::world::{Join, JoinError, World};
+use parking_lot::Mutex;
+use std::collections::VecDeque;
+use std::mem;
+use std::sync::Arc;
+
+/// What to build, and how.
+pub struct Plan<R> {
+    /// One recipe per input. Two with the same key are fine: the second one is a hit.
+    pub inputs: Vec<R>,
+    /// How many at once in this process. The descriptor budget may allow fewer.
+    pub jobs: u32,
+    /// Which input to begin with, modulo their number. Give processes that work on the same inputs different ones.
+    pub offset: usize,
+}
+
+/// Called with the number of an input and its result, as soon as there is one.
+pub type Report = Arc<dyn Fn(usize, &Result<Obtained>) + Send + Sync>;
+
+/// Obtains the results of all inputs, in the order of the inputs. An error of one does not stop the others.
+///
+/// `parent` is the order of the caller, which holds the cache root shared (and its environment, if it fills one) until this returns.
+pub async fn build_all<W: World, R: Recipe<W>>(
+    world: &W,
+    cache: &Cache<W>,
+    parent: &Order,
+    plan: Plan<R>,
+    report: Report,
+) -> Vec<Result<Obtained>> {
+    let Plan { inputs, jobs, offset } = plan;
+    let count = inputs.len();
+    let jobs = (jobs.min(cache.budget().fits(BUILD)).max(1) as usize).min(count);
+    let work = Arc::new(Shared {
+        // A mutex of the World's, since who takes what is a choice that an exploration must see.
+        queue: world.mutex("inputs", Queue::new(count, offset)),
+        results: Mutex::new(vec![None; count]),
+        inputs,
+        report,
+    });
+    let mut lanes = Lanes(Vec::with_capacity(jobs));
+    for number in 0..jobs {
+        let lane = run_lane(world.clone(), cache.clone(), parent.fork(), work.clone());
+        lanes.0.push(world.spawn(&format!("build {number}"), lane));
+    }
+    let mut cause = JoinError::Aborted;
+    for lane in &mut lanes.0 {
+        if let Err(error) = lane.await {
+            cause = error;
+        }
+    }
+    let results = mem::take(&mut *work.results.lock());
+    let lost = |index: usize| Err(Error::Lost { key: work.inputs[index].key().to_owned(), cause });
+    results.into_iter().enumerate().map(|(index, result)| result.unwrap_or_else(|| lost(index))).collect()
+}
+
+/// What the lanes of one `build_all` share.
+struct Shared<W: World, R> {
+    inputs: Vec<R>,
+    queue: W::Mutex<Queue>,
+    /// Of each input, written once.
+    results: Mutex<Vec<Option<Result<Obtained>>>>,
+    report: Report,
+}
+
+/// The tasks of one `build_all`: they end with it, also if it is cancelled.
+struct Lanes<J: Join<()>>(Vec<J>);
+
+impl<J: Join<()>> Drop for Lanes<J> {
+    fn drop(&mut self) {
+        self.0.iter().for_each(J::abort);
+    }
+}
+
+/// Takes inputs until none is left.
+async fn run_lane<W: World, R: Recipe<W>>(world: W, cache: Cache<W>, parent: Order, work: Arc<Shared<W, R>>) {
+    let mut last = None;
+    loop {
+        let Some(Turn { index, waits }) = world.lock(&work.queue).await.next(last.take()) else { return };
+        // A permit of its own for each input: after a time-out, the last one's belongs to the wait that goes on.
+        let result = match cache.task(&world, &parent, BUILD).await {
+            Ok(mut task) => {
+                task.set_waits(waits);
+                obtain(&world, &mut task, &work.inputs[index]).await
+            }
+            Err(error) => Err(error),
+        };
+        last = Some(match result {
+            Err(Error::Busy { .. }) => Last::Busy(index),
+            result => {
+                (work.report)(index, &result);
+                work.results.lock()[index] = Some(result);
+                Last::Finished
+            }
+        });
+    }
+}
+
+/// The inputs that nobody works on.
+struct Queue {
+    left: VecDeque<usize>,
+    /// How many were found busy since the last one was finished.
+    busy: usize,
+}
+
+/// What became of the input that a lane took last.
+enum Last {
+    /// Somebody else is building it.
+    Busy(usize),
+    /// It has a result.
+    Finished,
+}
+
+/// An input to take, and whether to wait for it.
+#[derive(Debug, PartialEq, Eq)]
+struct Turn {
+    index: usize,
+    waits: bool,
+}
+
+impl Queue {
+    fn new(count: usize, offset: usize) -> Self {
+        let mut left: VecDeque<usize> = (0..count).collect();
+        left.rotate_left(if count == 0 { 0 } else { offset % count });
+        Queue { left, busy: 0 }
+    }
+
+    fn next(&mut self, last: Option<Last>) -> Option<Turn> {
+        match last {
+            Some(Last::Busy(index)) => {
+                self.left.push_back(index);
+                self.busy += 1;
+            }
+            // Something moved: what was busy may be a hit by now.
+            Some(Last::Finished) => self.busy = 0,
+            None => {}
+        }
+        let waits = self.busy >= self.left.len();
+        self.left.pop_front().map(|index| Turn { index, waits })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn turn(index: usize, waits: bool) -> Option<Turn> {
+        Some(Turn { index, waits })
+    }
+
+    #[test]
+    fn a_process_begins_at_its_offset_and_goes_round() {
+        let mut queue = Queue::new(3, 4);
+        assert_eq!(
+            [queue.next(None), queue.next(None), queue.next(None)],
+            [turn(1, false), turn(2, false), turn(0, false)]
+        );
+        assert_eq!(queue.next(None), None);
+        assert_eq!(Queue::new(0, 4).next(None), None);
+    }
+
+    #[test]
+    fn a_busy_input_is_waited_for_only_when_all_that_are_left_were_found_busy() {
+        let mut queue = Queue::new(2, 0);
+        assert_eq!(queue.next(None), turn(0, false));
+        assert_eq!(queue.next(Some(Last::Busy(0))), turn(1, false));
+        assert_eq!(queue.next(Some(Last::Busy(1))), turn(0, true));
+        assert_eq!(queue.next(Some(Last::Finished)), turn(1, false));
+        assert_eq!(queue.next(Some(Last::Busy(1))), turn(1, true));
+        assert_eq!(queue.next(Some(Last::Finished)), None);
+    }
+}
