@@ -5,10 +5,11 @@
 //! directory that wheels are put into is none either, should they be inside of the tree.
 //!
 //! Not in the key: permission bits and times, the environment variables that a backend may look at (such as `CFLAGS`), and which
-//! versions pip chooses for `build-system.requires`: those are chosen when the build environment is first made.
+//! versions pip chooses for `build-system.requires`: those are chosen when the build environment is first made. The sources are looked
+//! at once: an edit made while its build already runs is found by the next key, not by this one.
 
-use crate::world::{FileKind, Files, OpenOptions, Result, World};
 use crate::world::{Errno, Error};
+use crate::world::{FileKind, Files, OpenOptions, Result, World};
 use sha2::{Digest as _, Sha256};
 use std::fmt::Write as _;
 
@@ -102,10 +103,9 @@ async fn names<W: Files>(world: &W, tree: &str, dir: &str, except: &[String]) ->
     let mut entries = world.read_dir(&path).await?;
     entries.retain(|entry| {
         let name = entry.name.as_str();
-        !(dir.is_empty() && BUILT_AT_TOP.contains(&name))
-            && !NOT_SOURCES.contains(&name)
-            && !name.ends_with(".egg-info")
-            && !except.contains(&format!("{path}/{name}"))
+        let built = NOT_SOURCES.contains(&name) || name.ends_with(".egg-info");
+        let built_at_top = dir.is_empty() && BUILT_AT_TOP.contains(&name);
+        !built && !built_at_top && !except.contains(&format!("{path}/{name}"))
     });
     let relative = |name| if dir.is_empty() { name } else { format!("{dir}/{name}") };
     Ok(entries.into_iter().rev().map(|entry| relative(entry.name)).collect())
@@ -137,8 +137,93 @@ fn if_there<T>(result: Result<T>) -> Result<Option<T>> {
 /// See there.
 pub async fn of_source<W: World>(world: &W, path: &str, is_tree: bool, except: &[String]) -> Result<String> {
     let (own, path, except) = (world.clone(), path.to_owned(), except.to_vec());
-    let digest = async move {
-        if is_tree { of_tree(&own, &path, &except).await } else { of_file(&own, &path).await }
-    };
+    let digest = async move { if is_tree { of_tree(&own, &path, &except).await } else { of_file(&own, &path).await } };
     world.on_pool(digest).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::os::OsWorld;
+    use crate::world::{create_dir_all, write_all};
+    use std::future::Future;
+
+    /// Runs the test on a tree with one source in it.
+    fn on_a_tree<F: Future<Output = ()> + Send + 'static>(test: impl FnOnce(OsWorld, String) -> F + Send + 'static) {
+        let dir = tempfile::tempdir().unwrap();
+        let tree = dir.path().to_str().unwrap().to_owned();
+        OsWorld::run(1, 1, |world| async move {
+            put(&world, &tree, "pkg/a.py", "A = 1").await;
+            test(world, tree).await;
+        })
+        .unwrap();
+    }
+
+    async fn put(world: &OsWorld, tree: &str, name: &str, content: &str) {
+        let path = format!("{tree}/{name}");
+        create_dir_all(world, path.rsplit_once('/').unwrap().0).await.unwrap();
+        let file = world.open(&path, OpenOptions::replace()).await.unwrap();
+        write_all(world, &file, content.as_bytes()).await.unwrap();
+        world.close(file).await.unwrap();
+    }
+
+    #[test]
+    fn what_a_build_leaves_behind_does_not_change_the_key() {
+        on_a_tree(|world, tree| async move {
+            let before = of_tree(&world, &tree, &[]).await.unwrap();
+            for name in [
+                "build/lib/a.py",
+                "dist/a.whl",
+                "a.egg-info/PKG-INFO",
+                "src/../pkg/b.egg-info/PKG-INFO",
+                "pkg/__pycache__/a.pyc",
+                ".git/HEAD",
+            ] {
+                put(&world, &tree, name, "built").await;
+            }
+            world.rmdir(&format!("{tree}/src")).await.unwrap();
+            assert_eq!(of_tree(&world, &tree, &[]).await.unwrap(), before);
+        });
+    }
+
+    #[test]
+    fn every_edit_changes_the_key() {
+        on_a_tree(|world, tree| async move {
+            let mut seen = vec![of_tree(&world, &tree, &[]).await.unwrap()];
+            put(&world, &tree, "pkg/a.py", "A = 2").await;
+            seen.push(of_tree(&world, &tree, &[]).await.unwrap());
+            // Not at the top, build/ is a package like any other.
+            put(&world, &tree, "pkg/build/a.py", "").await;
+            seen.push(of_tree(&world, &tree, &[]).await.unwrap());
+            world.rename(&format!("{tree}/pkg/a.py"), &format!("{tree}/pkg/b.py")).await.unwrap();
+            seen.push(of_tree(&world, &tree, &[]).await.unwrap());
+            for target in ["pkg/b.py", "pkg/build"] {
+                let link = format!("{tree}/link");
+                world.symlink(target, &link).await.unwrap();
+                seen.push(of_tree(&world, &tree, &[]).await.unwrap());
+                world.unlink(&link).await.unwrap();
+            }
+            let unlike = seen.iter().collect::<std::collections::BTreeSet<_>>();
+            assert_eq!(unlike.len(), seen.len());
+        });
+    }
+
+    #[test]
+    fn an_excepted_directory_is_no_source() {
+        on_a_tree(|world, tree| async move {
+            let before = of_tree(&world, &tree, &[]).await.unwrap();
+            put(&world, &tree, "wheels/a.whl", "built").await;
+            let except = [format!("{tree}/wheels")];
+            assert_eq!(of_tree(&world, &tree, &except).await.unwrap(), before);
+            assert_ne!(of_tree(&world, &tree, &[]).await.unwrap(), before);
+        });
+    }
+
+    #[test]
+    fn parts_do_not_run_into_one_another() {
+        let digest = || Digest::new("test");
+        assert_ne!(digest().part("ab").part("c").hex(), digest().part("a").part("bc").hex());
+        assert_ne!(digest().parts(&["a"]).part("b").hex(), digest().parts(&["a", "b"]).hex());
+        assert_eq!(digest().hex().len(), 40);
+    }
 }

@@ -97,7 +97,9 @@ mod tests {
 
     #[test]
     fn a_backend_and_its_requirements_are_taken_as_written() {
-        let system = parse("[build-system]\nrequires = ['hatchling >= 1', \"a; python_version<'3'\"]\nbuild-backend='hatchling.build'");
+        let system = parse(
+            "[build-system]\nrequires = ['hatchling >= 1', \"a; python_version<'3'\"]\nbuild-backend='hatchling.build'",
+        );
         let system = system.unwrap();
         assert_eq!(system.requires, ["hatchling >= 1", "a; python_version<'3'"]);
         assert_eq!(system.backend, "hatchling.build");
@@ -117,7 +119,8 @@ mod tests {
     #[test]
     fn a_backend_built_upon_setuptools_needs_the_tree_lock() {
         let system = |requires: &str, backend: &str| {
-            parse(&format!("[build-system]\nrequires=['{requires}']\nbuild-backend='{backend}'\nbackend-path=['.']")).unwrap()
+            parse(&format!("[build-system]\nrequires=['{requires}']\nbuild-backend='{backend}'\nbackend-path=['.']"))
+                .unwrap()
         };
         assert!(system("SetupTools>=61", "own_backend").needs_tree_lock());
         assert!(system("setuptools[core] ; python_version>'3'", "own_backend").needs_tree_lock());

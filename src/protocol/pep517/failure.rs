@@ -1,5 +1,6 @@
 //! Why something could not be built, as the user is told.
 
+use crate::protocol::Error;
 use crate::world;
 use std::fmt;
 
@@ -47,6 +48,12 @@ impl Failure {
 impl From<world::Error> for Failure {
     fn from(error: world::Error) -> Self {
         Failure::of_world(&error)
+    }
+}
+
+impl From<Failure> for Error {
+    fn from(failure: Failure) -> Self {
+        Error::recipe(failure)
     }
 }
 

@@ -1,8 +1,7 @@
 //! What is built: a source tree, or an archive of one.
 
-use super::python::Interpreter;
-use super::{BuildSystem, Failure};
-use crate::protocol::key;
+use super::{BuildSystem, Failure, Interpreter};
+use crate::protocol::{self, Work, key};
 use crate::world::{Errno, FileKind, World, read_file};
 
 /// An input, by its canonical path.
@@ -29,7 +28,9 @@ impl Source {
             Ok(stat) => match stat.kind {
                 FileKind::Dir => Ok(Source::Tree(path.to_owned())),
                 FileKind::File if path.ends_with(".tar.gz") => Ok(Source::Archive(path.to_owned())),
-                FileKind::File => Err(Failure::new(path, "it is no source distribution: its name does not end in .tar.gz", remedy)),
+                FileKind::File => {
+                    Err(Failure::new(path, "it is no source distribution: its name does not end in .tar.gz", remedy))
+                }
                 _ => Err(Failure::new(path, "it is neither a file nor a directory", remedy)),
             },
         }
@@ -42,24 +43,47 @@ impl Source {
         }
     }
 
-    /// How it wants to be built.
+    /// How a tree wants to be built; of an archive, `None`: that takes a child, see [`Interpreter::describe`].
     ///
     /// # Errors
-    /// If it does not say so, or cannot be read.
-    pub async fn build_system<W: World>(&self, world: &W, python: &Interpreter) -> Result<BuildSystem, Failure> {
-        let tree = match self {
-            Source::Archive(archive) => return python.describe(world, archive).await,
-            Source::Tree(tree) => tree,
-        };
+    /// If the tree does not say so, or cannot be read.
+    pub async fn build_system<W: World>(&self, world: &W) -> Result<Option<BuildSystem>, Failure> {
+        let Source::Tree(tree) = self else { return Ok(None) };
         let path = format!("{tree}/pyproject.toml");
         let pyproject = match read_file(world, &path).await {
             Err(error) if error.errno == Errno::NoEnt => None,
-            other => Some(String::from_utf8(other?).map_err(|_| {
-                Failure::new(&path, "it is not UTF-8, as TOML must be", "save it as UTF-8")
-            })?),
+            other => Some(
+                String::from_utf8(other?)
+                    .map_err(|_| Failure::new(&path, "it is not UTF-8, as TOML must be", "save it as UTF-8"))?,
+            ),
         };
         let has_setup_py = pyproject.is_none() && world.stat(&format!("{tree}/setup.py")).await.is_ok();
-        BuildSystem::of(tree, pyproject.as_deref(), has_setup_py)
+        BuildSystem::of(tree, pyproject.as_deref(), has_setup_py).map(Some)
+    }
+
+    /// The tree that a hook may run in: the tree itself, or a copy of its own in `scratch`.
+    ///
+    /// # Errors
+    /// If an archive cannot be unpacked.
+    pub(super) async fn tree<W: World>(
+        &self,
+        world: &W,
+        python: &Interpreter,
+        work: &mut Work<'_, W>,
+        scratch: &str,
+    ) -> protocol::Result<String> {
+        match self {
+            Source::Tree(tree) => Ok(tree.clone()),
+            Source::Archive(archive) => python.unpack(world, work, archive, scratch).await,
+        }
+    }
+
+    /// The tree that must be locked while a hook of that backend runs in it.
+    pub(super) fn to_lock(&self, system: &BuildSystem) -> Option<&str> {
+        match self {
+            Source::Tree(tree) => system.needs_tree_lock().then_some(tree),
+            Source::Archive(_) => None,
+        }
     }
 
     /// The digest of its content; see [`key`].
