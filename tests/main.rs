@@ -1,1 +1,3 @@
-fn main() {}
+//! Tests of the whole: each module is about one promise.
+
+mod run_build;

@@ -38,6 +38,9 @@ impl<W: World> Recipe<W> for Environment {
     }
 
     async fn produce(&self, world: &W, (): &(), work: &mut Work<'_, W>) -> Result<()> {
+        if let Some(on_slow) = self.toolchain.on_slow.as_ref().filter(|_| !self.requires.is_empty()) {
+            on_slow(&format!("making a build environment with {}, once for this cache", self.requires.join(", ")));
+        }
         let scratch = make_scratch(world, work).await?;
         let mut arguments = vec!["environment".to_owned(), work.dir().to_owned()];
         arguments.extend_from_slice(&self.requires);

@@ -108,7 +108,7 @@ def environment(directory, *requirements):
 
     # What pip and venv say belongs to what is shown of a failure.
     os.dup2(2, 1)
-    venv.EnvBuilder(with_pip=True, symlinks=True).create(directory)
+    venv.EnvBuilder(with_pip=bool(requirements), symlinks=True).create(directory)
     scripts = os.path.join(directory, "bin")
     if requirements:
         python = os.path.join(scripts, "python")

@@ -29,9 +29,12 @@ pub use wheel::{Needs, Wheel};
 
 use super::{Result, Work};
 use crate::world::World;
+use std::sync::Arc;
+
+/// Told in a sentence what is begun that takes long and is none of the inputs.
+pub type OnSlow = Arc<dyn Fn(&str) + Send + Sync>;
 
 /// What all builds of a run have in common.
-#[derive(Clone, Debug)]
 pub struct Toolchain {
     /// What to build with.
     pub python: Interpreter,
@@ -41,6 +44,8 @@ pub struct Toolchain {
     pub rebuild: bool,
     /// Absolute paths that are no sources even if they are in a source tree, such as where the wheels go.
     pub not_sources: Vec<String>,
+    /// Told when a build environment is made.
+    pub on_slow: Option<OnSlow>,
 }
 
 /// A directory for what must not be in the result, beside it as long as the build goes on. Whoever makes it removes it at the end; after

@@ -42,7 +42,8 @@ impl Wheel {
         let source = Source::at(world, path).await?;
         let system = source.build_system(world).await?;
         let digest = source.digest(world, &toolchain.not_sources).await?;
-        // The requirements of an archive are in its digest.
+        // The requirements of an archive are in its digest. Without isolation the packages of the interpreter are what counts; they are
+        // not looked at, only where they are: after changing them, use a rebuild.
         let requires = system.as_ref().map_or(&[][..], |system| &system.requires);
         let prefix = if toolchain.isolated { "" } else { &toolchain.python.prefix };
         let key = Digest::new("wheel 1").part(&digest).parts(requires).part(&toolchain.python.identity).part(prefix);

@@ -48,6 +48,8 @@ pub(super) enum Line {
     Ready,
     /// It cannot do anything at all, for that reason.
     Refused { text: String },
+    /// It does something that takes long and is none of the inputs.
+    Slow { text: String },
     /// It waits for a lock that another process holds.
     Waiting { path: String },
     /// An input is done.

@@ -61,11 +61,11 @@ pub(crate) enum Format {
 
 const EXAMPLES: &str = "\
 Examples:
-  flockstep run build .                                  the tree in this directory, its wheel into the cache
-  flockstep run build --out wheels lib/* app-1.0.tar.gz  several at once
-  flockstep run build --processes 4 --out wheels lib/*   four processes that share the work
-  flockstep run build --rebuild --jobs 1 lib/broken      again, whatever the cache has
-  flockstep run build --format json lib/* | tail -n 1    figures for a script";
+  flockstep run build .                           this tree; its wheel stays in the cache
+  flockstep run build --out wheels lib/* a.tar.gz several at once
+  flockstep run build --processes 4 lib/*         four processes that share the work
+  flockstep run build --rebuild lib/broken        again, whatever the cache has
+  flockstep run build --format json lib/* | tail -n 1";
 
 /// Runs it in this process or in several.
 pub(crate) fn main(arguments: Arguments) -> Exit {
@@ -84,10 +84,11 @@ pub(crate) fn main(arguments: Arguments) -> Exit {
             Ended::Finished
         }),
     };
-    match (ended, tally.finish()) {
-        (Ended::Stopped, _) => Exit::Interrupted,
-        (Ended::Finished, true) => Exit::Expected,
-        (Ended::Finished, false) => Exit::Unexpected,
+    let all_well = tally.finish(ended);
+    match ended {
+        Ended::Stopped => Exit::Interrupted,
+        Ended::Finished if all_well => Exit::Expected,
+        Ended::Finished => Exit::Unexpected,
     }
 }
 

@@ -10,9 +10,10 @@
 )]
 
 use super::super::interrupt::Interrupt;
-use super::job::{Job, Line};
+use super::job::{Job, Line, Outcome};
 use super::tally::Tally;
 use super::work::{self, Ended};
+use std::collections::BTreeSet;
 use std::io::{BufRead as _, Write as _};
 use std::process::Stdio;
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
@@ -37,7 +38,8 @@ pub(super) fn run(job: &Job, processes: usize, tally: &mut Tally) -> std::io::Re
         }
         drop(said);
         let mut ended = Ended::Finished;
-        let (mut ready, mut finished) = (0, vec![false; processes]);
+        let mut not_ready: BTreeSet<usize> = (0..processes).collect();
+        let mut unfinished = not_ready.clone();
         loop {
             let line = tokio::select! {
                 line = lines.recv() => line,
@@ -48,22 +50,25 @@ pub(super) fn run(job: &Job, processes: usize, tally: &mut Tally) -> std::io::Re
                 }
             };
             let Some((process, line)) = line else { break };
-            match line {
-                Line::Ready | Line::Refused { .. } => ready += 1,
-                Line::End { .. } => finished[process] = true,
-                _ => {}
-            }
-            if matches!(line, Line::Ready | Line::Refused { .. }) && ready == processes {
+            // One that is refused or dead is not waited for either.
+            let begins = matches!(line, None | Some(Line::Ready | Line::Refused { .. }));
+            if begins && not_ready.remove(&process) && not_ready.is_empty() {
                 for life_line in &mut life_lines {
-                    // One that is dead already is noticed below.
                     life_line.write_all(b"go\n").await.ok();
                 }
             }
-            tally.take(process, line);
+            if matches!(line, Some(Line::End { .. } | Line::Refused { .. })) {
+                unfinished.remove(&process);
+            }
+            // A hook that fails while everything is being stopped was stopped as well.
+            let stopped = ended == Ended::Stopped && matches!(line, Some(Line::Done { outcome: Outcome::Failed, .. }));
+            if let Some(line) = line.filter(|_| !stopped) {
+                tally.take(process, line);
+            }
         }
         for (process, mut child) in children.into_iter().enumerate() {
             let status = child.wait().await?;
-            if !finished[process] && ended == Ended::Finished {
+            if unfinished.contains(&process) && ended == Ended::Finished {
                 tally.fail_the_rest(
                     process,
                     &format!("process {process} ended early: {status}\n  remedy: run it again"),
@@ -79,7 +84,7 @@ async fn start(
     job: &Job,
     process: usize,
     processes: usize,
-    said: mpsc::UnboundedSender<(usize, Line)>,
+    said: mpsc::UnboundedSender<(usize, Option<Line>)>,
 ) -> std::io::Result<(Child, ChildStdin)> {
     let mut child = Command::new(std::env::current_exe()?)
         .args(["run", "build-worker"])
@@ -91,10 +96,11 @@ async fn start(
     tokio::spawn(async move {
         while let Ok(Some(line)) = lines.next_line().await {
             match serde_json::from_str(&line) {
-                Ok(line) => drop(said.send((process, line))),
+                Ok(line) => drop(said.send((process, Some(line)))),
                 Err(_) => break,
             }
         }
+        drop(said.send((process, None)));
     });
     let job = Job { offset: process * job.inputs.len() / processes, ..job.clone() };
     let mut text = serde_json::to_vec(&job)?;

@@ -2,11 +2,13 @@
 
 use super::Format;
 use super::job::{Line, Outcome};
+use super::work::Ended;
 use anstyle::{AnsiColor, Style};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{IsTerminal as _, Write as _};
+use std::time::Duration;
 
 /// The last line of `--format json`.
 #[derive(Debug, Serialize)]
@@ -61,8 +63,12 @@ impl Tally {
     pub(super) fn new(inputs: Vec<String>, processes: usize, format: Format) -> Self {
         let target =
             if std::io::stderr().is_terminal() { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
-        let style = ProgressStyle::with_template("{bar:30} {pos}/{len} {elapsed}").expect("the template is constant");
+        let style =
+            ProgressStyle::with_template("{spinner} {bar:30} {pos}/{len} {elapsed}").expect("the template is constant");
         let bar = ProgressBar::with_draw_target(Some((inputs.len() * processes) as u64), target).with_style(style);
+        if !bar.is_hidden() {
+            bar.enable_steady_tick(Duration::from_millis(200));
+        }
         Tally {
             format,
             outcomes: vec![vec![None; inputs.len()]; processes],
@@ -91,6 +97,7 @@ impl Tally {
                 self.tell(process, input, outcome, seconds, &text);
             }
             Line::Ready => {}
+            Line::Slow { text } => self.note(&text),
             Line::Refused { text } => self.fail_the_rest(process, &text),
             Line::End { descriptors, locks } => {
                 self.peaks.descriptors = self.peaks.descriptors.max(descriptors);
@@ -138,7 +145,7 @@ impl Tally {
     }
 
     /// Prints the summary, and repeats what failed; whether nothing did.
-    pub(super) fn finish(mut self) -> bool {
+    pub(super) fn finish(mut self, ended: Ended) -> bool {
         self.bar.finish_and_clear();
         let count =
             |outcomes: &Vec<Option<Outcome>>, of| outcomes.iter().filter(|found| **found == Some(of)).count() as u64;
@@ -154,6 +161,9 @@ impl Tally {
             peaks: std::mem::take(&mut self.peaks),
             seconds: rounded(self.bar.elapsed().as_secs_f64()),
         };
+        if ended == Ended::Stopped {
+            self.note("interrupted: what was under way is stopped and removed, what was built stays in the cache");
+        }
         if !self.failures.is_empty() {
             let names: Vec<&str> = self.failures.keys().map(|input| &*self.inputs[*input]).collect();
             self.note(&format!("not built: {}", names.join(", ")));

@@ -120,10 +120,13 @@ async fn all_of_it(
 ) -> Result<()> {
     let cache = Cache::new(world, settings)?;
     let mut task = cache.command();
+    let slow = say.clone();
+    let on_slow = move |text: &str| slow(&Line::Slow { text: text.to_owned() });
     let toolchain = Arc::new(Toolchain {
         python: Interpreter::ask(world, &mut task, &job.python).await?,
         isolated: job.isolated,
         rebuild: job.rebuild,
+        on_slow: Some(Arc::new(on_slow)),
         not_sources: job.out.iter().chain([&job.cache]).cloned().collect(),
     });
     say(&Line::Ready);
