@@ -1,3 +1,4 @@
-//! Tests of the whole: each module is about one promise.
+//! Tests of what belongs to no single module.
 
+mod protocol;
 mod run_build;

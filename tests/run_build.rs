@@ -3,31 +3,46 @@
 //! All tests share one cache, so that the build environments are made once; what they build differs. Needs python3 with venv and an
 //! index that pip reaches; without python3 they say that they were skipped.
 
+#![expect(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "the program as a user runs it, on real files, from outside of any world"
+)]
+
 use serde_json::Value;
 use std::fs;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::LazyLock;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
-use tempfile::TempDir;
 
 const FLOCKSTEP: &str = env!("CARGO_BIN_EXE_flockstep");
 
-/// One place for all tests; the last one out does not remove it, the operating system's cleaner does.
-static PLACE: LazyLock<TempDir> = LazyLock::new(|| TempDir::with_prefix("flockstep-run-build-").unwrap());
+/// One place for all tests, emptied by the first.
+static PLACE: LazyLock<PathBuf> = LazyLock::new(|| {
+    let place = Path::new(env!("CARGO_TARGET_TMPDIR")).join("run-build");
+    if place.exists() {
+        fs::remove_dir_all(&place).unwrap();
+    }
+    fs::create_dir_all(&place).unwrap();
+    place.canonicalize().unwrap()
+});
 
 fn python_is_here(test: &str) -> bool {
     let found = Command::new("python3").arg("--version").output().is_ok_and(|output| output.status.success());
     if !found {
-        eprintln!("\n**** SKIPPED: {test}: there is no python3 on PATH, nothing was tested ****\n");
+        // Not by a macro: what those print, the test harness keeps to itself.
+        let text = format!("\n**** SKIPPED: {test}: there is no python3 on PATH, nothing was tested ****\n\n");
+        std::io::stderr().write_all(text.as_bytes()).unwrap();
     }
     found
 }
 
 /// `name` under the shared place, with the files given.
 fn tree(name: &str, files: &[(&str, &str)]) -> PathBuf {
-    let tree = PLACE.path().join(name);
+    let tree = PLACE.join(name);
     for (path, content) in files {
         let path = tree.join(path);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -73,7 +88,7 @@ fn wheel(name: &str, first: &str) -> String {
 fn command(arguments: &[&str], inputs: &[&Path]) -> Command {
     let mut command = Command::new(FLOCKSTEP);
     command.args(["run", "build", "--format", "json"]).args(arguments).args(inputs);
-    command.env("FLOCKSTEP_CACHE", PLACE.path().join("cache"));
+    command.env("FLOCKSTEP_CACHE", PLACE.join("cache"));
     command
 }
 
@@ -103,7 +118,7 @@ fn two_processes_build_each_project_once_and_an_edit_once_more() {
     let projects = [("a", "setup.py"), ("b", "setuptools"), ("c", "hatchling"), ("d", "hatchling")]
         .map(|(name, backend)| project(name, backend));
     let inputs = projects.each_ref().map(PathBuf::as_path);
-    let out = PLACE.path().join("wheels");
+    let out = PLACE.join("wheels");
     let arguments = ["--processes", "2", "--out", out.to_str().unwrap()];
 
     let (summary, errors, code) = build(&arguments, &inputs);
@@ -131,7 +146,7 @@ fn what_cannot_be_built_says_why_and_the_rest_is_built() {
     let broken = own_backend("broken", "    raise ValueError('the reason of the backend')\n");
     let archive = tree("archives", &[("not-1.0.tar.gz", "no archive")]).join("not-1.0.tar.gz");
     let good = own_backend("good", &wheel("good", "pass"));
-    let missing = PLACE.path().join("missing");
+    let missing = PLACE.join("missing");
     let (summary, errors, code) = build(&["--processes", "2"], &[&empty, &broken, &archive, &missing, &good]);
     assert_eq!(code, 1);
     assert_counts(&summary, 1, 1, 8);
@@ -164,7 +179,7 @@ fn a_shard_held_by_somebody_else_is_waited_for_as_long_as_allowed() {
     }
     let held = own_backend("held", &wheel("held", "pass"));
     // A cache of its own: every shard in it is of this project.
-    let cache = PLACE.path().join("cache of held");
+    let cache = PLACE.join("cache of held");
     let arguments = ["--cache", cache.to_str().unwrap(), "--rebuild"];
     assert_counts(&build(&arguments, &[&held]).0, 1, 0, 0);
     let shards = lock_files(&cache);
@@ -209,14 +224,14 @@ fn an_interrupt_leaves_nothing_behind() {
     }
     for processes in ["1", "2"] {
         let name = format!("slow{processes}");
-        let running = PLACE.path().join(format!("running{processes}"));
+        let running = PLACE.join(format!("running{processes}"));
         let slow = own_backend(
             &name,
             &format!(
                 "    import subprocess, sys, tempfile\n    tempfile.mkdtemp()\n    child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'])\n    with open({running:?} + '.new', 'w') as file:\n        file.write(str(child.pid))\n    import os\n    os.rename({running:?} + '.new', {running:?})\n    child.wait()\n"
             ),
         );
-        let cache = PLACE.path().join(format!("cache of {name}"));
+        let cache = PLACE.join(format!("cache of {name}"));
         let mut started = command(&["--processes", processes, "--cache", cache.to_str().unwrap()], &[&slow]);
         let started = started.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let begun = Instant::now();

@@ -15,8 +15,9 @@
 //! the holders of these shards want one for a source tree, wait for each other for ever.
 
 use super::{Error, Result};
-use crate::world::World;
+use crate::world::{World, timeout};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// An open lock file, or the directory lock of a temporary directory.
 pub const LOCK: u32 = 1;
@@ -24,17 +25,18 @@ pub const LOCK: u32 = 1;
 pub const FILE: u32 = 1;
 /// A child with captured output: a pidfd and two pipes (contract P3 of [`Children`](crate::world::Children)).
 pub const CHILD: u32 = 3;
-/// What a child needs on top while it is being started: the other ends of its pipes, its standard input, and the pair through which
-/// the error of an exec comes back. One at a time in a process, so it is part of the [`RESERVE`].
-pub const SPAWN: u32 = 5;
+/// What a child needs on top while it is being started: seven in all (measured: its standard input, both ends of two pipes, and the pipe
+/// through which the error of an exec comes back), of which its own weight pays for three. One child at a time is started in a
+/// process, so this is part of the [`RESERVE`] and not of the weight of each.
+pub const SPAWN: u32 = 7 - CHILD;
 
 /// One build: the locks of its shard, its source tree and its temporary directory, a file, and a hook.
 pub const BUILD: u32 = 3 * LOCK + FILE + CHILD;
 
 /// What is left out of the budget: standard input, output and error (3), the async runtime (8: epoll, eventfd and signal pipe, with
 /// room for a second instance), the locks of the command itself (3: cache root, project, environment) with a file (1), the start of a
-/// child ([`SPAWN`]), and four for what libraries open without asking.
-pub const RESERVE: u32 = 3 + 8 + 3 + FILE + SPAWN + 4;
+/// child ([`SPAWN`]), and five for what libraries open without asking.
+pub const RESERVE: u32 = 3 + 8 + 3 + FILE + SPAWN + 5;
 
 /// More than any process needs, and well within what semaphores count: stands for "unlimited".
 const CAPACITY_MAX: u32 = 1 << 16;
@@ -68,11 +70,15 @@ impl<W: World> Budget<W> {
     /// Waits for a permit, first in, first out. The caller must hold neither a permit nor a lock that the holder of a permit may be
     /// waiting for.
     ///
+    /// The wait has the limit of a lock's: what it may be waiting for is one, when all permits are with waits that were abandoned.
+    ///
     /// # Errors
-    /// [`Error::TooFewDescriptors`] if the whole budget is less than that.
-    pub(super) async fn permit(&self, world: &W, weight: u32) -> Result<Permit<W>> {
+    /// [`Error::TooFewDescriptors`] if the whole budget is less than that; [`Error::PermitTimeout`].
+    pub(super) async fn permit(&self, world: &W, weight: u32, limit: Option<Duration>) -> Result<Permit<W>> {
         self.check(weight)?;
-        Ok(Permit(Some(Arc::new(world.acquire(&self.semaphore, weight).await))))
+        let permit = timeout(world, limit, world.acquire(&self.semaphore, weight)).await;
+        let waited = limit.unwrap_or_default();
+        Ok(Permit(Some(Arc::new(permit.map_err(|_| Error::PermitTimeout { waited })?))))
     }
 
     fn check(&self, weight: u32) -> Result<()> {

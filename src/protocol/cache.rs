@@ -19,7 +19,7 @@ pub struct Settings {
     pub cache_dir: String,
     /// The user's temporary directory, by its canonical path: for the locks of source trees, which do not depend on the cache.
     pub temp_dir: String,
-    /// How long to wait for a lock; `None` is for ever.
+    /// How long to wait for a lock, or for a permit; `None` is for ever.
     pub lock_timeout: Option<Duration>,
     /// Descriptors that the budget leaves alone.
     pub reserve: u32,
@@ -62,7 +62,7 @@ impl<W: World> Cache<W> {
     /// Nothing is opened or created yet.
     ///
     /// # Errors
-    /// [`Error::TooFewDescriptors`] if the limit on open files does not allow a single build.
+    /// [`TooFewDescriptors`](super::Error::TooFewDescriptors) if the limit on open files does not allow a single build.
     pub fn new(world: &W, settings: Settings) -> Result<Self> {
         Ok(Cache(Arc::new(Shared {
             locks: LockTable::default(),
@@ -102,9 +102,10 @@ impl<W: World> Cache<W> {
     /// Waits for a permit of that weight, such as [`BUILD`](super::budget::BUILD), and starts with it a task below what `parent` holds.
     ///
     /// # Errors
-    /// [`Error::TooFewDescriptors`] if the whole budget is less than that.
+    /// [`TooFewDescriptors`](super::Error::TooFewDescriptors) if the whole budget is less than that; [`PermitTimeout`](super::Error::PermitTimeout) if it is in use for longer than
+    /// one waits for a lock.
     pub async fn task(&self, world: &W, parent: &Order, weight: u32) -> Result<Task<W>> {
-        let permit = self.0.budget.permit(world, weight).await?;
+        let permit = self.0.budget.permit(world, weight, self.settings().lock_timeout).await?;
         Ok(Task { cache: self.clone(), order: parent.fork(), permit, waits: true })
     }
 
@@ -143,7 +144,7 @@ impl<W: World> Task<W> {
         &self.order
     }
 
-    /// Whether a shard that somebody else is building is waited for; otherwise it is [`Error::Busy`]. A new task waits.
+    /// Whether a shard that somebody else is building is waited for; otherwise it is [`Busy`](super::Error::Busy). A new task waits.
     pub fn waits(&self) -> bool {
         self.waits
     }
@@ -160,8 +161,8 @@ impl<W: World> Task<W> {
     /// Locks the lock file at `path`, and waits for it as long as the settings allow.
     ///
     /// # Errors
-    /// [`Error::OutOfOrder`] and [`Error::Reentry`] before anything is tried; [`Error::LockTimeout`]; [`Error::NoLocks`];
-    /// [`Error::NotALockFile`]; [`Error::System`] from open and stat. After a time-out the permit belongs to the wait that goes on:
+    /// [`OutOfOrder`](super::Error::OutOfOrder) and [`Reentry`](super::Error::Reentry) before anything is tried; [`LockTimeout`](super::Error::LockTimeout); [`NoLocks`](super::Error::NoLocks);
+    /// [`NotALockFile`](super::Error::NotALockFile); [`System`](super::Error::System) from open and stat. After a time-out the permit belongs to the wait that goes on:
     /// end the task and begin another.
     #[track_caller]
     pub fn lock(

@@ -94,6 +94,17 @@ pub enum Error {
         minimum: u32,
     },
 
+    /// Waited as long as allowed for room in the descriptor budget.
+    #[error(
+        "gave up after {} s waiting for free descriptors: other tasks, or waits for locks of other processes that nobody can cancel, use \
+         all of them. Wait for these processes to end, or raise the limit on open files (`ulimit -n`)",
+        .waited.as_secs_f64()
+    )]
+    PermitTimeout {
+        /// The limit.
+        waited: Duration,
+    },
+
     /// Somebody else is building it, and the task was told not to wait. Not a failure: come back later.
     #[error("{key} is being built by somebody else; ask again later")]
     Busy {

@@ -25,6 +25,9 @@
 //!   parent was killed.
 //!
 //! A shard's lock file is `.lock` in its directory; the name of every other lock file ends in `.lock`.
+//!
+//! What is in memory here changes only in the steps around World operations on the same path (whose turn it is, flock), and when a
+//! waiter is dropped; no lock of it is held across an await, and the order in which it changes decides only *which* descriptor waits.
 
 use super::budget::Permit;
 use super::order::Claim;

@@ -13,11 +13,11 @@
 //! | [`order`] | the lock order, and its enforcement |
 //! | [`budget`] | descriptors: the permit comes before the lock |
 //! | `lock_file` | one lock file: wait, check, give up |
-//! | `tree` | the lock of a source tree, for the backends that write into it |
+//! | [`tree`] | the lock of a source tree, for the backends that write into it |
 //! | [`temp`] | temporary directories that say whether they are in use |
 //! | [`entry`], `publish` | what is on disk for a key; how it is read and replaced |
-//! | `shard` | single flight: build it or reuse it |
-//! | [`schedule`] | many inputs |
+//! | `shard`, `hook` | single flight: build it or reuse it; under which locks its children run |
+//! | `schedule` | many inputs |
 //! | [`key`] | what a result depends on, as a digest |
 //! | `place` | a result, put where the user wants it |
 //! | [`pep517`] | the recipes of wheels and of what they need |

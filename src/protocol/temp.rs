@@ -93,7 +93,8 @@ pub async fn sweep<W: World>(world: &W, task: &mut Task<W>) -> Result<usize> {
     for entry in entries.into_iter().filter(|entry| entry.is_dir) {
         let path = format!("{parent}/{}", entry.name);
         let file = match world.open(&path, OpenOptions::directory().no_follow()).await {
-            Err(error) if error.errno == Errno::NoEnt => continue,
+            // Its writer was faster, or is somebody else's.
+            Err(error) if matches!(error.errno, Errno::NoEnt | Errno::Acces) => continue,
             other => other?,
         };
         match world.try_flock(&file, LockMode::Exclusive).await {
