@@ -140,7 +140,9 @@ impl Tally {
             };
             let style = style(outcome);
             let word = format!("{outcome:?}").to_lowercase();
-            self.print(&format!("{style}{word:<6}{style:#} {name} ({seconds:.1} s{by})"));
+            // Why it failed was said above.
+            let wheel = if outcome == Outcome::Failed { String::new() } else { format!(": {text}") };
+            self.print(&format!("{style}{word:<6}{style:#} {name} ({seconds:.1} s{by}){wheel}"));
         }
     }
 
