@@ -1,5 +1,15 @@
 //! Deterministic concurrency simulation of file-lock protocols.
 
+pub mod engine;
+pub mod explore;
+pub mod oracle;
 pub mod os;
 pub mod protocol;
+pub mod scenario;
+pub mod sim;
 pub mod world;
+
+pub use explore::{Exploration, Failure, Key, Method, Strategy, Verdict};
+pub use oracle::{Deadlock, Oracle, Violation, ViolationKind};
+pub use scenario::{Scenario, scenario};
+pub use sim::{KernelView, SimWorld, Time};

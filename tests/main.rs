@@ -1,4 +1,6 @@
-//! Tests of what belongs to no single module.
+//! The tests of the library, one binary: proptest then keeps its seeds in the top-level `proptest-regressions/`.
 
+mod executor_model;
 mod protocol;
+mod protocol_in_simulation;
 mod run_build;

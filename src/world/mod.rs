@@ -29,6 +29,7 @@
 
 mod compose;
 mod errno;
+mod event;
 mod files;
 mod locks;
 mod process;
@@ -38,6 +39,7 @@ mod time;
 
 pub use compose::{Elapsed, create_dir_all, read_file, remove_dir_all, timeout, write_all};
 pub use errno::{Errno, Error, Result};
+pub use event::{Event, Kinds, Thread, What};
 pub use files::{Entry, FileId, FileKind, Files, OpenOptions, Stat};
 pub use locks::{LockMode, Locks};
 pub use process::{Children, Command, Output, Process, Status, Stdio};

@@ -1,0 +1,94 @@
+//! Depth-first search over the choice tape, with a cache of states.
+//!
+//! The search is stateless: a future cannot be copied, so an execution that differs from the last one only at its end is run again
+//! from the start. The cache makes up for it: a state that has been reached before, by whatever path, has had all its futures
+//! explored or is about to have them, so the execution is cut there. The scar: with the state of the machine alone in the key,
+//! tasks that had *read* different things were taken for equal; the key must contain what each task has seen.
+
+use std::collections::BTreeSet;
+
+use crate::sim::{Chooser, State};
+
+/// A decision: what was taken, of how many.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Decision {
+    taken: u32,
+    of: u32,
+}
+
+/// The search, from one execution to the next.
+pub(crate) struct Dfs {
+    tape: Vec<Decision>,
+    depth: usize,
+    /// Up to here the tape repeats what has been seen.
+    known: usize,
+    seen: Option<Seen>,
+    /// Executions that the cache has cut.
+    pub(crate) cut: u64,
+    /// An oracle did not tell its state, so there is no cache.
+    pub(crate) cache_refused: bool,
+}
+
+/// The states that have been reached. 128-bit fingerprints: with ten million of them, two different ones collide with a
+/// probability below 10^-24.
+type Seen = BTreeSet<u128>;
+
+impl Dfs {
+    pub(crate) fn new(cache: bool) -> Self {
+        let seen = cache.then(Seen::new);
+        Dfs { tape: Vec::new(), depth: 0, known: 0, seen, cut: 0, cache_refused: false }
+    }
+
+    /// How many different states have been reached.
+    pub(crate) fn states(&self) -> u64 {
+        self.seen.as_ref().map_or(0, |seen| seen.len() as u64)
+    }
+
+    /// Turns to the next execution; `false` once there is none left.
+    pub(crate) fn advance(&mut self) -> bool {
+        while let Some(last) = self.tape.last_mut() {
+            last.taken += 1;
+            if last.taken < last.of {
+                break;
+            }
+            self.tape.pop();
+        }
+        (self.known, self.depth) = (self.tape.len(), 0);
+        !self.tape.is_empty()
+    }
+
+    fn decide(&mut self, of: u32) -> u32 {
+        if self.depth == self.tape.len() {
+            self.tape.push(Decision { taken: 0, of });
+        }
+        let decision = self.tape[self.depth];
+        assert_eq!(decision.of, of, "the scenario is not deterministic: the same choices led to another situation");
+        self.depth += 1;
+        decision.taken
+    }
+}
+
+impl Chooser for Dfs {
+    fn pick(&mut self, state: &State) -> Option<usize> {
+        if self.depth >= self.known
+            && let Some(seen) = &mut self.seen
+        {
+            match state.fingerprint() {
+                None => {
+                    self.cache_refused = true;
+                    self.seen = None;
+                }
+                // The first decision after the change of the tape leads to a new state; what was known before it is being explored.
+                Some(fingerprint) if !seen.insert(fingerprint) => {
+                    self.cut += 1;
+                    return None;
+                }
+                Some(_) => {}
+            }
+        }
+        Some(self.decide(state.choice_count() as u32) as usize)
+    }
+    fn value(&mut self, of: u32) -> u32 {
+        self.decide(of)
+    }
+}

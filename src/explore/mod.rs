@@ -1,0 +1,412 @@
+//! Exploring: which schedules are tried, what they add up to, and how a failure is told and kept.
+
+mod dfs;
+mod key;
+mod replay;
+mod rng;
+mod sample;
+mod strategy;
+
+use std::time::{Duration, Instant};
+
+pub use key::{KEY_LENGTH_MAX, Key, KeyError};
+pub use strategy::{Method, Strategy};
+
+use crate::oracle::{Violation, ViolationKind};
+use crate::scenario::Scenario;
+use crate::sim::{Chooser, End, Machine, Plan, State};
+use crate::world::Event;
+use dfs::Dfs;
+use sample::{Pct, Random};
+
+/// How many executions are spent on making a failing schedule shorter.
+const SHORTEN_EXECUTIONS: u32 = 3_000;
+
+/// What an exploration came to.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Verdict {
+    /// No schedule that was tried broke a promise.
+    Upheld {
+        /// How many were tried.
+        executions: u64,
+        /// Whether that was all there are.
+        exhaustive: bool,
+    },
+    /// One did.
+    Violated(Box<Failure>),
+    /// Nothing was broken, but less was tried than was asked for.
+    Inconclusive(String),
+}
+
+impl Verdict {
+    /// Its word in machine-readable output.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Verdict::Upheld { .. } => "upheld",
+            Verdict::Violated(_) => "violated",
+            Verdict::Inconclusive(_) => "inconclusive",
+        }
+    }
+}
+
+/// A schedule that broke a promise.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Failure {
+    /// Which, and why.
+    pub violation: Violation,
+    /// Replays it; absent only for what is judged over all executions together.
+    pub key: Option<Key>,
+    /// Everything that happened in it, in order, told.
+    pub story: Vec<String>,
+    /// The same as events.
+    pub events: Vec<Event>,
+    /// The lock table at its end, in the columns of `lslocks(8)`.
+    pub lslocks: String,
+    /// How many executions it took to find it.
+    pub executions: u64,
+}
+
+/// The highest that was seen in any execution.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Peaks {
+    /// Descriptors of one process: the highest number plus one.
+    pub descriptors: u32,
+    /// Locks held at once, over all processes.
+    pub locks: u32,
+    /// Worker threads of one process blocked in a lock at once.
+    pub workers_blocked: u32,
+}
+
+/// An exploration that has ended.
+#[derive(Clone, Debug)]
+pub struct Exploration {
+    /// What it came to.
+    pub verdict: Verdict,
+    /// Executions, those cut short by the cache included.
+    pub executions: u64,
+    /// Steps of all executions together.
+    pub steps: u64,
+    /// Different states, if the state cache was on.
+    pub states: Option<u64>,
+    /// How long it took.
+    pub elapsed: Duration,
+    /// The longest virtual time of an execution, if time was urgent.
+    pub makespan: Option<Duration>,
+    /// The highest that was seen.
+    pub peaks: Peaks,
+}
+
+impl Exploration {
+    /// Panics unless the promises were upheld.
+    ///
+    /// # Panics
+    /// With the whole report.
+    #[track_caller]
+    pub fn assert_upheld(&self) {
+        match &self.verdict {
+            Verdict::Upheld { .. } => {}
+            Verdict::Violated(failure) => panic!("{}", failure.report()),
+            Verdict::Inconclusive(why) => panic!("inconclusive: {why}"),
+        }
+    }
+
+    /// Panics unless the promises were upheld in every schedule there is.
+    ///
+    /// # Panics
+    /// With the whole report, or with what was cut.
+    #[track_caller]
+    pub fn assert_exhausted(&self) {
+        self.assert_upheld();
+        let exhausted = matches!(self.verdict, Verdict::Upheld { exhaustive: true, .. });
+        assert!(exhausted, "upheld in {} executions, but these are not all there are", self.executions);
+    }
+
+    /// Panics unless a promise of that kind was broken; returns the failure.
+    ///
+    /// # Panics
+    /// With what came out instead.
+    #[track_caller]
+    pub fn assert_violated(&self, kind: ViolationKind) -> &Failure {
+        match &self.verdict {
+            Verdict::Violated(failure) if failure.violation.kind == kind => failure,
+            Verdict::Violated(failure) => panic!("expected a violation of {kind}, not this:\n{}", failure.report()),
+            other => panic!("expected a violation of {kind}, but it is {}", other.word()),
+        }
+    }
+}
+
+impl Failure {
+    /// The failure as an argument: what was broken, why, what happened last, who held which lock, and the line to paste.
+    pub fn report(&self) -> String {
+        let mut text = format!("violated: {}\n", self.violation.summary);
+        for line in self.violation.argument.lines() {
+            text.push_str(&format!("  {line}\n"));
+        }
+        let last = self.story.len().saturating_sub(12);
+        if last > 0 {
+            text.push_str(&format!("what happened last (of {} events):\n", self.story.len()));
+        } else {
+            text.push_str("what happened:\n");
+        }
+        for line in &self.story[last..] {
+            text.push_str(&format!("  {line}\n"));
+        }
+        if self.lslocks.lines().count() > 1 {
+            text.push_str("locks:\n");
+            for line in self.lslocks.lines() {
+                text.push_str(&format!("  {line}\n"));
+            }
+        }
+        match &self.key {
+            Some(key) => text.push_str(&format!("replay key: {key}\n")),
+            None => text.push_str("no single schedule shows it: it follows from all of them together\n"),
+        }
+        text
+    }
+}
+
+/// Adds up executions. Engines count for themselves, whatever the libraries that they stand on believe.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Tally {
+    pub(crate) executions: u64,
+    pub(crate) steps: u64,
+    pub(crate) longest: u64,
+    pub(crate) makespan: Duration,
+    pub(crate) peaks: Peaks,
+}
+
+impl Tally {
+    pub(crate) fn add(&mut self, state: &State) {
+        self.executions += 1;
+        self.steps += state.step;
+        self.longest = self.longest.max(state.step);
+        self.makespan = self.makespan.max(state.clock);
+        for pid in 0..state.kernel.process_count() {
+            self.peaks.descriptors = self.peaks.descriptors.max(state.kernel.descriptors_peak(pid));
+        }
+        self.peaks.locks = self.peaks.locks.max(state.kernel.locks_peak());
+        self.peaks.workers_blocked = self.peaks.workers_blocked.max(state.workers_blocked_peak);
+    }
+}
+
+/// What stopped an exploration.
+pub(crate) enum Stop {
+    /// All schedules there are have been tried.
+    Exhausted,
+    /// As many as were asked for.
+    Count,
+    /// The time was over, or somebody interrupted.
+    Early(String),
+    /// A violation, and the positions chosen on the way to it.
+    Violated(Violation, Vec<u32>),
+}
+
+/// Called now and then with the number of executions; `false` interrupts.
+pub type Progress<'p> = &'p mut dyn FnMut(u64) -> bool;
+
+/// The seeded engine: our own executor of futures, and the strategy picks.
+pub(crate) fn explore(scenario: &Scenario, strategy: &Strategy, progress: Progress<'_>) -> Exploration {
+    let mut run = Run {
+        plan: scenario.plan(),
+        machine: Machine::default(),
+        tally: Tally::default(),
+        start: now(),
+        strategy,
+        progress,
+        next_tick: 256,
+    };
+    run.machine.core.lock().judges = scenario.judges();
+    let (stop, states) = run.explore();
+    let Run { plan, machine, tally, start, .. } = run;
+    conclude(scenario, strategy, plan, machine, tally, stop, states, start)
+}
+
+#[expect(clippy::disallowed_methods, reason = "how long an exploration took is told, never decided on by a schedule")]
+pub(crate) fn now() -> Instant {
+    Instant::now()
+}
+
+/// From what stopped an exploration to its verdict.
+#[expect(clippy::too_many_arguments, reason = "the one place where everything that engines know comes together")]
+pub(crate) fn conclude(
+    scenario: &Scenario,
+    strategy: &Strategy,
+    plan: Plan,
+    mut machine: Machine,
+    tally: Tally,
+    stop: Stop,
+    states: Option<u64>,
+    start: Instant,
+) -> Exploration {
+    let executions = tally.executions;
+    let verdict = match stop {
+        Stop::Violated(violation, tape) => {
+            Verdict::Violated(Box::new(tell(scenario, &mut machine, &plan, violation, &tape, executions)))
+        }
+        Stop::Early(why) => Verdict::Inconclusive(format!("{why} after {executions} executions")),
+        Stop::Count if strategy.exhaustive => {
+            Verdict::Inconclusive(format!("{executions} executions were tried, and there are more"))
+        }
+        Stop::Count | Stop::Exhausted => match machine.core.lock().vacuous() {
+            Some(violation) => Verdict::Violated(Box::new(Failure {
+                violation,
+                key: None,
+                story: Vec::new(),
+                events: Vec::new(),
+                lslocks: String::new(),
+                executions,
+            })),
+            None => Verdict::Upheld { executions, exhaustive: matches!(stop, Stop::Exhausted) },
+        },
+    };
+    Exploration {
+        verdict,
+        executions,
+        steps: tally.steps,
+        states,
+        elapsed: start.elapsed(),
+        makespan: scenario.is_timed().then_some(tally.makespan),
+        peaks: tally.peaks,
+    }
+}
+
+/// Names the schedule of a failure, shortens it, and replays it for the report: no key is printed that has not failed again the
+/// same way.
+fn tell(
+    scenario: &Scenario,
+    machine: &mut Machine,
+    plan: &Plan,
+    violation: Violation,
+    tape: &[u32],
+    executions: u64,
+) -> Failure {
+    // Oracles that merge over executions would find here what they have found already.
+    machine.core.lock().judges = scenario.judges();
+    let recorded = replay::record(machine, plan, tape, &violation.kind);
+    let deviations = recorded
+        .filter(|d| replay::replay(machine, plan, d).is_some_and(|again| again.kind == violation.kind))
+        .map(|d| replay::shorten(machine, plan, d, &violation.kind, SHORTEN_EXECUTIONS));
+    let key = deviations.map(|deviations| Key {
+        scenario: scenario.name().to_owned(),
+        case: scenario.case_name().to_owned(),
+        deviations,
+    });
+    let told = key.as_ref().and_then(|key| replay_key(scenario, key).0);
+    match told {
+        Some(mut failure) if failure.violation.kind == violation.kind => {
+            failure.executions = executions;
+            failure
+        }
+        _ => {
+            Failure { violation, key: None, story: Vec::new(), events: Vec::new(), lslocks: String::new(), executions }
+        }
+    }
+}
+
+/// Replays a schedule: the failure, if it fails, and everything that happened.
+pub(crate) fn replay_key(scenario: &Scenario, key: &Key) -> (Option<Failure>, Vec<String>) {
+    let (plan, mut machine) = (scenario.plan(), Machine::default());
+    {
+        let mut state = machine.core.lock();
+        state.judges = scenario.judges();
+        state.judges.recording = Some(Vec::new());
+        state.judges.kinds = crate::world::Kinds::ALL;
+    }
+    let violation = replay::replay(&mut machine, &plan, &key.deviations);
+    let mut state = machine.core.lock();
+    let events = state.judges.recording.take().unwrap_or_default();
+    let story: Vec<String> = events.iter().map(|event| state.tell(event)).collect();
+    let lslocks = state.lslocks_at_end.clone();
+    let failure = violation.map(|violation| Failure {
+        violation,
+        key: Some(key.clone()),
+        story: story.clone(),
+        events,
+        lslocks,
+        executions: 1,
+    });
+    (failure, story)
+}
+
+struct Run<'a> {
+    plan: Plan,
+    machine: Machine,
+    tally: Tally,
+    start: Instant,
+    strategy: &'a Strategy,
+    progress: Progress<'a>,
+    next_tick: u64,
+}
+
+impl Run<'_> {
+    fn explore(&mut self) -> (Stop, Option<u64>) {
+        let (all, seed) = (self.strategy.schedules, self.strategy.seed);
+        match self.strategy.method {
+            Method::Random => (self.sample(all, |n, _| Box::new(Random::new(seed, n))), None),
+            Method::Pct { depth } => (self.sample(all, |n, long| Box::new(Pct::new(seed, n, depth, long))), None),
+            Method::Dfs { cache } => self.search(cache, all),
+            Method::Portfolio => {
+                let (stop, states) = self.search(true, all.div_ceil(2));
+                match stop {
+                    Stop::Count => (
+                        self.sample(all, |n, long| match n % 4 {
+                            0 | 2 => Box::new(Random::new(seed, n)),
+                            1 => Box::new(Pct::new(seed, n, 2, long)),
+                            _ => Box::new(Pct::new(seed, n, 3, long)),
+                        }),
+                        None,
+                    ),
+                    stop => (stop, states),
+                }
+            }
+        }
+    }
+
+    /// One execution; `Some` if the exploration is over.
+    fn execute(&mut self, chooser: &mut dyn Chooser) -> Option<Stop> {
+        let mut taping = replay::Taping { chooser, tape: Vec::new() };
+        let end = self.machine.run(&self.plan, &mut taping);
+        let tape = taping.tape;
+        self.tally.add(&self.machine.core.lock());
+        if let End::Violated(violation) = end {
+            return Some(Stop::Violated(violation, tape));
+        }
+        if self.tally.executions >= self.next_tick {
+            self.next_tick += 256;
+            if self.strategy.time_limit.is_some_and(|limit| self.start.elapsed() >= limit) {
+                return Some(Stop::Early("the time was over".into()));
+            }
+            if !(self.progress)(self.tally.executions) {
+                return Some(Stop::Early("interrupted".into()));
+            }
+        }
+        None
+    }
+
+    fn sample(&mut self, until: u64, mut chooser: impl FnMut(u64, u64) -> Box<dyn Chooser>) -> Stop {
+        let mut n = 0;
+        while self.tally.executions < until {
+            if let Some(stop) = self.execute(&mut *chooser(n, self.tally.longest)) {
+                return stop;
+            }
+            n += 1;
+        }
+        Stop::Count
+    }
+
+    fn search(&mut self, cache: bool, until: u64) -> (Stop, Option<u64>) {
+        let mut dfs = Dfs::new(cache);
+        let stop = loop {
+            if self.tally.executions >= until {
+                break Stop::Count;
+            }
+            if let Some(stop) = self.execute(&mut dfs) {
+                break stop;
+            }
+            if !dfs.advance() {
+                break Stop::Exhausted;
+            }
+        };
+        (stop, (cache && !dfs.cache_refused).then(|| dfs.states()))
+    }
+}

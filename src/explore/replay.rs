@@ -1,0 +1,220 @@
+//! Schedules by name: recording one, replaying it, making it shorter.
+//!
+//! A schedule is told as its *deviations* from running whoever runs until it blocks: "before `a` unlocks `.lock`, `b` goes on". Steps are
+//! named by task, operation and resource, not by number, so a recorded schedule survives small edits of the program: what it does not
+//! find it leaves out. The scar: shuttle's schedules are lists of task numbers, one inserted log line breaks them all, and sixteen
+//! of its own replay tests are switched off.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use crate::oracle::{Violation, ViolationKind};
+use crate::sim::{Choice, Chooser, End, Machine, Plan, State};
+
+/// A step by name: who does what to what.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct StepName {
+    pub(crate) agent: String,
+    pub(crate) op: String,
+    pub(crate) subject: String,
+}
+
+impl StepName {
+    pub(crate) fn of(state: &State, choice: Choice) -> Self {
+        let (agent, op, subject) = state.describe(choice);
+        // The last component tells resources apart well enough, and survives a move of the directory.
+        let last = subject.rsplit('/').next().unwrap_or_default();
+        StepName { agent, op: op.to_owned(), subject: last.to_owned() }
+    }
+}
+
+/// One deviation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Deviation {
+    /// Before the `nth` occurrence of a step, another one is taken.
+    Step { before: StepName, nth: u32, take: StepName },
+    /// The `nth` value that somebody chooses is not zero.
+    Value { nth: u32, value: u32 },
+}
+
+/// The position of the choice that needs no deviation: whoever went last goes on; if it cannot, the oldest that can. Faults never
+/// happen by themselves.
+fn default_choice(state: &State, last: Option<u64>) -> usize {
+    let rank = |at: usize| {
+        let choice = state.choice(at);
+        let agent = state.agent(choice);
+        let fault = !matches!(choice, Choice::Act(_) | Choice::Resume(_));
+        (fault, Some(agent) != last, agent, state.age(choice), at)
+    };
+    (0..state.choice_count()).map(rank).min().expect("there is something to choose").4
+}
+
+/// Counts how often each step has been taken.
+#[derive(Default)]
+struct Count(BTreeMap<StepName, u32>);
+
+impl Count {
+    fn next(&self, step: &StepName) -> u32 {
+        self.0.get(step).copied().unwrap_or(0) + 1
+    }
+    fn taken(&mut self, step: StepName) {
+        *self.0.entry(step).or_default() += 1;
+    }
+}
+
+/// Follows a list of positions and writes down how it deviates.
+struct Recorder<'t> {
+    tape: std::slice::Iter<'t, u32>,
+    last: Option<u64>,
+    count: Count,
+    values: u32,
+    deviations: Vec<Deviation>,
+}
+
+impl Chooser for Recorder<'_> {
+    fn pick(&mut self, state: &State) -> Option<usize> {
+        let at = *self.tape.next()? as usize;
+        let default = default_choice(state, self.last);
+        let take = StepName::of(state, state.choice(at));
+        if at != default {
+            let before = StepName::of(state, state.choice(default));
+            let nth = self.count.next(&before);
+            self.deviations.push(Deviation::Step { before, nth, take: take.clone() });
+        }
+        self.count.taken(take);
+        self.last = Some(state.agent(state.choice(at)));
+        Some(at)
+    }
+    fn value(&mut self, _: u32) -> u32 {
+        let value = self.tape.next().copied().unwrap_or(0);
+        self.values += 1;
+        if value != 0 {
+            self.deviations.push(Deviation::Value { nth: self.values, value });
+        }
+        value
+    }
+}
+
+/// Follows deviations.
+pub(crate) struct Replay<'d> {
+    deviations: &'d [Deviation],
+    used: Vec<bool>,
+    last: Option<u64>,
+    count: Count,
+    values: u32,
+}
+
+impl<'d> Replay<'d> {
+    pub(crate) fn new(deviations: &'d [Deviation]) -> Self {
+        Replay { deviations, used: vec![false; deviations.len()], last: None, count: Count::default(), values: 0 }
+    }
+}
+
+impl Chooser for Replay<'_> {
+    fn pick(&mut self, state: &State) -> Option<usize> {
+        let mut at = default_choice(state, self.last);
+        let default = StepName::of(state, state.choice(at));
+        let count = self.count.next(&default);
+        let due = |(which, deviation): (usize, &Deviation)| match deviation {
+            Deviation::Step { before, nth, take } if !self.used[which] && *before == default && *nth == count => {
+                Some((which, take.clone()))
+            }
+            _ => None,
+        };
+        if let Some((which, take)) = self.deviations.iter().enumerate().find_map(due) {
+            self.used[which] = true;
+            let wanted = |&other: &usize| StepName::of(state, state.choice(other)) == take;
+            if let Some(other) = (0..state.choice_count()).find(wanted) {
+                at = other;
+            }
+        }
+        let choice = state.choice(at);
+        self.count.taken(StepName::of(state, choice));
+        self.last = Some(state.agent(choice));
+        Some(at)
+    }
+    fn value(&mut self, of: u32) -> u32 {
+        self.values += 1;
+        let due = |deviation: &Deviation| match deviation {
+            Deviation::Value { nth, value } if *nth == self.values => Some(*value),
+            _ => None,
+        };
+        self.deviations.iter().find_map(due).filter(|&value| value < of).unwrap_or(0)
+    }
+}
+
+/// Passes choices on and notes their positions.
+pub(crate) struct Taping<'c> {
+    pub(crate) chooser: &'c mut dyn Chooser,
+    pub(crate) tape: Vec<u32>,
+}
+
+impl Chooser for Taping<'_> {
+    fn pick(&mut self, state: &State) -> Option<usize> {
+        let at = self.chooser.pick(state)?;
+        self.tape.push(at as u32);
+        Some(at)
+    }
+    fn value(&mut self, of: u32) -> u32 {
+        let value = self.chooser.value(of);
+        self.tape.push(value);
+        value
+    }
+}
+
+/// Runs a list of positions again and names its deviations. `None` if it does not end in a violation of that kind.
+pub(crate) fn record(machine: &mut Machine, plan: &Plan, tape: &[u32], kind: &ViolationKind) -> Option<Vec<Deviation>> {
+    let mut recorder =
+        Recorder { tape: tape.iter(), last: None, count: Count::default(), values: 0, deviations: Vec::new() };
+    match machine.run(plan, &mut recorder) {
+        End::Violated(violation) if violation.kind == *kind => Some(recorder.deviations),
+        _ => None,
+    }
+}
+
+/// Runs deviations; the violation that they lead to.
+pub(crate) fn replay(machine: &mut Machine, plan: &Plan, deviations: &[Deviation]) -> Option<Violation> {
+    match machine.run(plan, &mut Replay::new(deviations)) {
+        End::Violated(violation) => Some(violation),
+        End::Done | End::Cut => None,
+    }
+}
+
+/// Leaves out every deviation that the violation does not need, larger blocks first; at most `executions` tries.
+pub(crate) fn shorten(
+    machine: &mut Machine,
+    plan: &Plan,
+    mut deviations: Vec<Deviation>,
+    kind: &ViolationKind,
+    mut executions: u32,
+) -> Vec<Deviation> {
+    let mut block = deviations.len().max(1);
+    while executions > 0 {
+        let mut shorter = false;
+        let mut from = 0;
+        while from < deviations.len() && executions > 0 {
+            let mut without = deviations.clone();
+            without.drain(from..(from + block).min(deviations.len()));
+            executions -= 1;
+            if replay(machine, plan, &without).is_some_and(|violation| violation.kind == *kind) {
+                deviations = without;
+                shorter = true;
+            } else {
+                from += block;
+            }
+        }
+        if block > 1 {
+            block /= 2;
+        } else if !shorter {
+            break;
+        }
+    }
+    deviations
+}
+
+impl fmt::Display for StepName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.agent, self.op)?;
+        if self.subject.is_empty() { Ok(()) } else { write!(f, " {}", self.subject) }
+    }
+}

@@ -1,0 +1,126 @@
+//! A process that ends by itself leaves nothing behind: no descriptor that nobody owns, no lock that outlives it in somebody else's
+//! hands, no temporary file.
+//!
+//! The kernel would close the descriptors anyway; the promise is about the *program*. A guard that was forgotten, a lock that a
+//! cancelled task took and nobody gave back, a descriptor that a child inherited by accident: each works until the process lives
+//! longer than expected.
+
+use crate::sim::KernelView;
+use crate::world::{Event, Kinds, Status, Thread, What};
+
+use super::{Oracle, Violation, ViolationKind, state_of};
+
+/// See the [module documentation](self).
+#[derive(Debug, Default)]
+pub struct Leak {
+    /// Names that begin so are temporary; none unless set.
+    temporary: Option<String>,
+    /// Locks that processes which ended by themselves had taken: (process, description).
+    orphans: Vec<(u32, u64)>,
+    killed: bool,
+    judged: u64,
+}
+
+impl Leak {
+    /// Also watches for files whose name begins with `prefix`: none may be left once every process has ended by itself.
+    pub fn of_temporary_files(prefix: impl Into<String>) -> Self {
+        Leak { temporary: Some(prefix.into()), ..Leak::default() }
+    }
+
+    fn check_descriptors(&self, process: u32, kernel: &KernelView<'_>) -> Result<(), Violation> {
+        for d in kernel.descriptors(process) {
+            let standard = d.number <= 2 || d.passed;
+            // A thread of its own that still waits dies with the process, and takes its descriptor along.
+            let waiting = d.user != u32::MAX && kernel.task_thread(d.user) == Some(Thread::Own);
+            if standard || waiting || d.user == u32::MAX {
+                continue;
+            }
+            let lock = if d.lock.is_some() { ", still locked" } else { "" };
+            let text = format!(
+                "process {} ends with descriptor {} ({}{lock}) open that nothing owns; {} used it last",
+                kernel.process_name(process),
+                d.number,
+                d.path,
+                kernel.task_name(d.user),
+            );
+            return Err(Violation::new(ViolationKind::Leak, text));
+        }
+        Ok(())
+    }
+
+    fn check_orphans(&self, process: u32, kernel: &KernelView<'_>) -> Result<(), Violation> {
+        for lock in kernel.locks() {
+            let orphan = self.orphans.contains(&(process, lock.description));
+            for &holder in lock.processes.iter().filter(|_| orphan) {
+                let mut descriptors = kernel.descriptors(holder).into_iter();
+                let accident =
+                    descriptors.any(|d| u64::from(d.description) == lock.description && !d.passed && d.number > 2);
+                if accident && kernel.alive(holder) {
+                    let text = format!(
+                        "process {} has ended, but its lock on {} lives on in process {}, which inherited the descriptor by accident",
+                        kernel.process_name(process),
+                        lock.path,
+                        kernel.process_name(holder),
+                    );
+                    return Err(Violation::new(ViolationKind::Leak, text));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Oracle for Leak {
+    fn name(&self) -> &str {
+        "leak"
+    }
+    fn kinds(&self) -> Kinds {
+        Kinds::LIVES
+    }
+    fn begin(&mut self) {
+        (self.killed, self.orphans) = (false, Vec::new());
+    }
+    fn on(&mut self, event: &Event, kernel: &KernelView<'_>) -> Result<(), Violation> {
+        match event.what {
+            What::Ending { status: Status::Exited(_) } => {
+                self.judged += 1;
+                let locked = kernel.descriptors(event.process).into_iter().filter(|d| d.lock.is_some());
+                self.orphans.extend(locked.map(|d| (event.process, u64::from(d.description))));
+                self.check_descriptors(event.process, kernel)
+            }
+            What::Ending { status: Status::Killed(_) } => {
+                self.killed = true;
+                Ok(())
+            }
+            What::Ended { .. } => {
+                let result = self.check_orphans(event.process, kernel);
+                self.orphans.retain(|&(process, _)| process != event.process);
+                result
+            }
+            _ => Ok(()),
+        }
+    }
+    fn finish(&mut self, kernel: &KernelView<'_>) -> Result<(), Violation> {
+        let Some(prefix) = self.temporary.as_deref().filter(|_| !self.killed) else { return Ok(()) };
+        let mut left = None;
+        kernel.walk(|path, _| {
+            let name = path.rsplit('/').next().unwrap_or_default();
+            if name.starts_with(prefix) && left.is_none() {
+                left = Some(path.to_owned());
+            }
+        });
+        match left {
+            None => Ok(()),
+            Some(path) => {
+                let text = format!("every process has ended by itself, and the temporary {path} is left");
+                Err(Violation::new(ViolationKind::Leak, text))
+            }
+        }
+    }
+    fn state(&self) -> Option<u64> {
+        state_of((self.killed, &self.orphans))
+    }
+    fn judged(&self) -> u64 {
+        self.judged
+    }
+}

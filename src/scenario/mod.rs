@@ -1,0 +1,377 @@
+//! Scenarios: processes, limits, what may go wrong, and what is promised.
+//!
+//! ```
+//! use flockstep::world::{Files, OpenOptions, read_file, write_all};
+//! use flockstep::{Strategy, ViolationKind};
+//!
+//! // Reads, then writes: two of them lose an update.
+//! async fn add<W: Files>(world: &W, line: &str) -> flockstep::world::Result<()> {
+//!     let mut content = read_file(world, "/list").await?;
+//!     content.extend(line.as_bytes());
+//!     let file = world.open("/list", OpenOptions::replace()).await?;
+//!     write_all(world, &file, &content).await?;
+//!     world.close(file).await
+//! }
+//!
+//! let exploration = flockstep::scenario("two adds")
+//!     .file("/list", "")
+//!     .process("a", |world| async move { add(&world, "a").await })
+//!     .process("b", |world| async move { add(&world, "b").await })
+//!     .finally("both are listed", |fs| fs.read("/list").contains_all(["a", "b"]))
+//!     .explore(Strategy::exhaustive());
+//! let failure = exploration.assert_violated(ViolationKind::Promise("both are listed".into()));
+//! println!("{}", failure.report());
+//! ```
+
+mod promise;
+mod suite;
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::sync::Arc;
+
+use crate::explore::{Exploration, Failure, Key, Progress, Strategy};
+use crate::oracle::{Leak, Oracle};
+use crate::sim::kernel::Kernel;
+use crate::sim::state::Judges;
+use crate::sim::{Body, Exit, Faults, KernelView, Plan, PlannedProcess, Program, SimWorld, Time};
+use crate::world::Kinds;
+use promise::{Always, Finally, Sometimes};
+pub use suite::{Case, Expected, Policy};
+
+type MakeOracle = Arc<dyn Fn() -> Box<dyn Oracle> + Send + Sync>;
+
+/// An empty scenario of that name.
+pub fn scenario(name: impl Into<String>) -> Scenario {
+    Scenario::new(name)
+}
+
+/// Processes on one simulated machine, what may happen to them, and what is promised. Built by methods that return it changed; cheap to
+/// clone; [`explore`](Scenario::explore) can be called any number of times.
+#[derive(Clone)]
+pub struct Scenario {
+    name: String,
+    case: String,
+    files: Kernel,
+    processes: Vec<PlannedProcess>,
+    programs: BTreeMap<String, Program>,
+    oracles: Vec<(bool, MakeOracle)>,
+    leaks: bool,
+    faults: Faults,
+    cancellable: Vec<String>,
+    time: Time,
+    steps_max: u64,
+    workers: u32,
+    pool: u32,
+    nofile: u32,
+}
+
+fn body<F, Fut, E>(body: F) -> Body
+where
+    F: Fn(SimWorld) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = E> + Send + 'static,
+    E: Into<Exit>,
+{
+    Arc::new(move |world| {
+        let future = body(world);
+        Box::pin(async move { future.await.into() })
+    })
+}
+
+impl Scenario {
+    /// An empty scenario of that name.
+    pub fn new(name: impl Into<String>) -> Self {
+        Scenario {
+            name: name.into(),
+            case: String::new(),
+            files: Kernel::default(),
+            processes: Vec::new(),
+            programs: BTreeMap::new(),
+            oracles: Vec::new(),
+            leaks: true,
+            faults: Faults::default(),
+            cancellable: Vec::new(),
+            time: Time::default(),
+            steps_max: 100_000,
+            workers: 4,
+            pool: 512,
+            nofile: 1024,
+        }
+    }
+
+    /// The name of this size of the scenario, such as `"workers=1,tasks=2"`; part of its replay keys.
+    pub fn case(mut self, name: impl Into<String>) -> Self {
+        self.case = name.into();
+        self
+    }
+
+    // ---- the machine ------------------------------------------------------------------------------------------------------------
+
+    /// A file that exists from the start, with the directories above it.
+    ///
+    /// # Panics
+    /// If the path is not absolute, or something else than a directory is above it.
+    pub fn file(mut self, path: &str, content: impl AsRef<[u8]>) -> Self {
+        self.files.place_file(path, content.as_ref());
+        self
+    }
+
+    /// A directory that exists from the start, with those above it.
+    ///
+    /// # Panics
+    /// If the path is not absolute, or something else than a directory is in the way.
+    pub fn directory(mut self, path: &str) -> Self {
+        self.files.place_directory(path);
+        self
+    }
+
+    /// A symbolic link that exists from the start.
+    ///
+    /// # Panics
+    /// As [`file`](Scenario::file).
+    pub fn symlink(mut self, path: &str, target: &str) -> Self {
+        self.files.place_symlink(path, target);
+        self
+    }
+
+    /// Worker threads of each process added from here on, as tokio's `worker_threads`; 4 unless set.
+    ///
+    /// # Panics
+    /// If there are none.
+    pub fn workers(mut self, workers: u32) -> Self {
+        assert!(workers > 0, "a process needs a worker thread");
+        self.workers = workers;
+        self
+    }
+
+    /// Blocking threads of each process added from here on, as tokio's `max_blocking_threads`; 512 unless set.
+    ///
+    /// # Panics
+    /// If there are none.
+    pub fn blocking_threads(mut self, threads: u32) -> Self {
+        assert!(threads > 0, "a process needs a blocking thread");
+        self.pool = threads;
+        self
+    }
+
+    /// RLIMIT_NOFILE of each process added from here on; 1024 unless set. Descriptors 0, 1 and 2 are taken.
+    pub fn nofile(mut self, limit: u32) -> Self {
+        self.nofile = limit;
+        self
+    }
+
+    /// When timers fire.
+    pub fn time(mut self, time: Time) -> Self {
+        self.time = time;
+        self
+    }
+
+    /// How many steps an execution may have before it counts as endless; 100,000 unless set.
+    pub fn steps_max(mut self, steps: u64) -> Self {
+        self.steps_max = steps;
+        self
+    }
+
+    // ---- processes --------------------------------------------------------------------------------------------------------------
+
+    /// A process: `body` is its first task, and the process ends with it. It may return nothing, an exit code or a `Result`; an error
+    /// is a violation unless the process [`may_fail`](Scenario::may_fail).
+    ///
+    /// # Panics
+    /// If another process has that name.
+    pub fn process<F, Fut, E>(mut self, name: &str, main: F) -> Self
+    where
+        F: Fn(SimWorld) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = E> + Send + 'static,
+        E: Into<Exit>,
+    {
+        assert!(self.processes.iter().all(|p| *p.name != *name), "two processes are called {name:?}");
+        self.processes.push(PlannedProcess {
+            name: name.into(),
+            body: body(main),
+            workers: self.workers,
+            pool: self.pool,
+            nofile: self.nofile,
+            may_fail: false,
+            killable: false,
+            args: vec![name.to_owned()],
+            env: Arc::default(),
+        });
+        self
+    }
+
+    fn last(&mut self, what: &str) -> &mut PlannedProcess {
+        self.processes
+            .last_mut()
+            .unwrap_or_else(|| panic!("{what} is said of the process before it, and there is none"))
+    }
+
+    /// The arguments of the process added last, after its name.
+    pub fn args(mut self, arguments: impl IntoIterator<Item: Into<String>>) -> Self {
+        self.last("args").args.extend(arguments.into_iter().map(Into::into));
+        self
+    }
+
+    /// A variable of the environment of the process added last.
+    pub fn env(mut self, name: &str, value: &str) -> Self {
+        let env = &mut self.last("env").env;
+        Arc::make_mut(env).insert(name.to_owned(), value.to_owned());
+        self
+    }
+
+    /// An error of the process added last is no violation.
+    pub fn may_fail(mut self) -> Self {
+        self.last("may_fail").may_fail = true;
+        self
+    }
+
+    /// A program that processes can start as a child, by the last component of its path. Its process has the workers, blocking threads
+    /// and descriptor limit set here; what it was given is in its World's `args`, `var` and `inherited`.
+    pub fn program<F, Fut, E>(mut self, name: &str, main: F) -> Self
+    where
+        F: Fn(SimWorld) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = E> + Send + 'static,
+        E: Into<Exit>,
+    {
+        let program = Program { body: body(main), workers: self.workers, pool: self.pool, nofile: None };
+        self.programs.insert(name.to_owned(), program);
+        self
+    }
+
+    // ---- what may go wrong ------------------------------------------------------------------------------------------------------
+
+    /// One process of that name may be killed (SIGKILL) at any step. Said of several processes, at most one of them is, unless
+    /// [`kills`](Scenario::kills) allows more.
+    ///
+    /// # Panics
+    /// If there is no such process.
+    pub fn kill(mut self, process: &str) -> Self {
+        let named = self.processes.iter_mut().find(|p| *p.name == *process);
+        named.unwrap_or_else(|| panic!("there is no process {process:?} to kill")).killable = true;
+        self.faults.kills = self.faults.kills.max(1);
+        self
+    }
+
+    /// At most that many kills in an execution.
+    pub fn kills(mut self, at_most: u32) -> Self {
+        self.faults.kills = at_most;
+        self
+    }
+
+    /// A task of that name (`task`, or `process/task`, or the name of a process for its first task) may be cancelled at any
+    /// await: its future is dropped. At most one is in an execution, unless [`cancels`](Scenario::cancels) allows more.
+    pub fn cancel(mut self, task: &str) -> Self {
+        self.cancellable.push(task.to_owned());
+        self.faults.cancels = self.faults.cancels.max(1);
+        self
+    }
+
+    /// At most that many cancellations in an execution.
+    pub fn cancels(mut self, at_most: u32) -> Self {
+        self.faults.cancels = at_most;
+        self
+    }
+
+    /// At most that many deadlines are reached while others could still move; without, a deadline is reached only when time passes
+    /// because nothing else can happen.
+    pub fn timeouts(mut self, at_most: u32) -> Self {
+        self.faults.timeouts = at_most;
+        self
+    }
+
+    // ---- what is promised -------------------------------------------------------------------------------------------------------
+
+    /// Holds after every event.
+    pub fn always(self, name: &str, holds: impl Fn(&KernelView<'_>) -> bool + Send + Sync + 'static) -> Self {
+        let (name, holds) = (name.to_owned(), Arc::new(holds));
+        self.oracle(move || Always::new(name.clone(), holds.clone()))
+    }
+
+    /// Holds after some event of some schedule: the test of the test.
+    pub fn sometimes(self, name: &str, holds: impl Fn(&KernelView<'_>) -> bool + Send + Sync + 'static) -> Self {
+        let (name, holds) = (name.to_owned(), Arc::new(holds));
+        self.oracle(move || Sometimes::new(name.clone(), holds.clone()))
+    }
+
+    /// Holds when every process has ended.
+    pub fn finally(self, name: &str, holds: impl Fn(&KernelView<'_>) -> bool + Send + Sync + 'static) -> Self {
+        let (name, holds) = (name.to_owned(), Arc::new(holds));
+        self.oracle(move || Finally::new(name.clone(), holds.clone()))
+    }
+
+    /// A promise that an oracle watches. If it never has anything to judge, that is a violation.
+    pub fn oracle<O: Oracle + 'static>(mut self, make: impl Fn() -> O + Send + Sync + 'static) -> Self {
+        self.oracles.push((true, Arc::new(move || Box::new(make()))));
+        self
+    }
+
+    /// Processes may end by themselves and leave descriptors, locks or temporary files behind. Without this they may not.
+    pub fn leaks_allowed(mut self) -> Self {
+        self.leaks = false;
+        self
+    }
+
+    // ---- exploring --------------------------------------------------------------------------------------------------------------
+
+    /// Explores with our own engine.
+    pub fn explore(&self, strategy: Strategy) -> Exploration {
+        self.explore_with(&strategy, &mut |_| true)
+    }
+
+    /// The same; `progress` is called now and then with the number of executions, and interrupts by returning `false`.
+    pub fn explore_with(&self, strategy: &Strategy, progress: Progress<'_>) -> Exploration {
+        crate::explore::explore(self, strategy, progress)
+    }
+
+    /// Replays a schedule: the failure, if it still fails, and everything that happened, told.
+    pub fn replay(&self, key: &Key) -> (Option<Failure>, Vec<String>) {
+        crate::explore::replay_key(self, key)
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The name of this size of it.
+    pub fn case_name(&self) -> &str {
+        &self.case
+    }
+
+    /// The same under another name.
+    pub fn named(mut self, name: impl Into<String>) -> Self {
+        self.name = name.into();
+        self
+    }
+
+    /// Whether durations mean what they say.
+    pub(crate) fn is_timed(&self) -> bool {
+        self.time == Time::Urgent
+    }
+
+    pub(crate) fn plan(&self) -> Plan {
+        Plan {
+            files: self.files.clone(),
+            processes: self.processes.clone(),
+            programs: Arc::new(self.programs.clone()),
+            faults: self.faults,
+            cancellable: self.cancellable.clone().into(),
+            time: self.time,
+            steps_max: self.steps_max,
+        }
+    }
+
+    pub(crate) fn judges(&self) -> Judges {
+        let mut judges = Judges::default();
+        for (named, make) in &self.oracles {
+            judges.named.push(*named);
+            judges.oracles.push(make());
+        }
+        if self.leaks {
+            judges.named.push(false);
+            judges.oracles.push(Box::new(Leak::default()));
+        }
+        judges.kinds = judges.oracles.iter().fold(Kinds::NONE, |all, oracle| all | oracle.kinds());
+        judges
+    }
+}

@@ -1,0 +1,498 @@
+//! What each operation does: whether it has to be chosen at all, when it could act, and the act.
+
+use std::sync::Arc;
+
+use super::kernel::{Ino, Kernel, Opened};
+use super::operation::{Op, OpId, Outcome, Owner, Pending, Ret, Stage};
+use super::state::{Phase, State, TaskId, Time};
+use crate::world::{Errno, Kinds, Thread, What};
+
+impl State {
+    /// Operations in which there is nothing to choose are done at their announcement.
+    pub(crate) fn immediately(&mut self, id: TaskId, op: &Op) -> Option<Outcome> {
+        match *op {
+            Op::Join { task } => {
+                let joined = &self.tasks[task as usize];
+                let (ended, past) = (joined.phase == Phase::Finished, joined.past);
+                let completed = joined.completed;
+                ended.then(|| {
+                    self.remember_value(id, past);
+                    Ok(Ret::Flag(completed))
+                })
+            }
+            Op::Notified { notify } => {
+                std::mem::take(&mut self.notifies[notify as usize].stored).then_some(Ok(Ret::Flag(false)))
+            }
+            Op::Wait { pid } => self.child_output(pid).map(|output| Ok(Ret::Output(output))),
+            Op::Choose { of: 1 } => Some(Ok(Ret::Number(0))),
+            _ => None,
+        }
+    }
+
+    /// Puts a fresh announcement where it will be found.
+    pub(crate) fn watch(&mut self, id: OpId) {
+        let Pending { owner, op, .. } = &self.ops[id.slot as usize];
+        let Owner::Task(task) = *owner else { return self.enable(id) };
+        let pid = self.tasks[task as usize].pid;
+        match *op {
+            Op::Flock { fd, mode, .. } => {
+                self.watch_inode(id, fd, pid);
+                if self.evaluate(id) {
+                    return;
+                }
+                let thread = self.tasks[task as usize].thread;
+                self.count_blocked_workers(pid, thread);
+                if let Ok((path, file, _)) = self.kernel.describe(pid, fd) {
+                    let what = What::LockWait { path, descriptor: fd, file, mode, thread };
+                    self.emit(pid, Some(task), what);
+                }
+            }
+            Op::Read { fd, .. } | Op::Write { fd, .. } => {
+                self.watch_inode(id, fd, pid);
+                self.evaluate(id);
+            }
+            Op::LockThread { mutex } => {
+                self.mutexes[mutex as usize].blocked.push(id);
+                self.evaluate(id);
+            }
+            Op::Join { task } => {
+                self.tasks[task as usize].joiners.push(id);
+                self.queue_up(id);
+            }
+            Op::Notified { notify } => {
+                self.notifies[notify as usize].queue.push_back(id);
+                self.queue_up(id);
+            }
+            Op::Wait { pid } => {
+                self.hosts[pid as usize].waiters.push(id);
+                self.queue_up(id);
+            }
+            Op::Sleep { .. } if self.time == Time::Free => self.enable(id),
+            Op::Sleep { due } | Op::Deadline { due } => {
+                self.timers.insert((due, id));
+            }
+            Op::Section { task: section } => {
+                let host = &self.hosts[pid as usize];
+                // With threads for everybody, the order of the queue is nobody's concern.
+                let scarce = host.worker_tasks + host.pool_tasks > host.pool;
+                if scarce && self.tasks[section as usize].thread == Thread::Pool {
+                    self.enable(id);
+                } else {
+                    self.begin_section(id, section);
+                }
+            }
+            _ => self.enable(id),
+        }
+    }
+
+    fn count_blocked_workers(&mut self, pid: u32, thread: Thread) {
+        if thread == Thread::Worker {
+            let blocked = |task: &&super::state::Task| {
+                let waits = task.occupied.and_then(|op| self.pending(op)).is_some_and(|p| p.place.is_none());
+                task.pid == pid && task.thread == Thread::Worker && waits
+            };
+            let count = self.tasks.iter().filter(blocked).count() as u32;
+            self.workers_blocked_peak = self.workers_blocked_peak.max(count);
+        }
+    }
+
+    fn begin_section(&mut self, id: OpId, section: TaskId) {
+        self.queue_up(id);
+        self.tasks[section as usize].joiners.push(id);
+        if self.tasks[section as usize].thread == Thread::Pool {
+            self.enqueue_section(section);
+        }
+    }
+
+    fn watch_inode(&mut self, id: OpId, fd: u32, pid: u32) {
+        let ino = self.kernel.inode_of(pid, fd).unwrap_or_default() as usize;
+        if self.watching.len() <= ino {
+            self.watching.resize_with(ino + 1, Vec::new);
+        }
+        self.watching[ino].push(id);
+    }
+
+    fn unwatch_inode(&mut self, id: OpId, ino: Ino) {
+        if let Some(watching) = self.watching.get_mut(ino as usize) {
+            watching.retain(|&other| other != id);
+        }
+    }
+
+    /// Looks whether an announced operation could act now, and keeps the list of those that could.
+    pub(crate) fn evaluate(&mut self, id: OpId) -> bool {
+        let Some(Pending { owner: Owner::Task(task), op, stage: Stage::Announced, .. }) = self.pending(id) else {
+            return false;
+        };
+        let pid = self.tasks[*task as usize].pid;
+        let could = match *op {
+            Op::Flock { fd, mode, converted } => {
+                // The attempt of a conversion can always be made; what it leads to may have to wait.
+                let attempt = !converted && self.kernel.lock_mode(pid, fd).is_some_and(|held| held != mode);
+                attempt || self.kernel.can_lock(pid, fd, mode)
+            }
+            Op::Read { fd, .. } => self.kernel.can_read(pid, fd),
+            Op::Write { fd, ref data } => self.kernel.can_write(pid, fd, data.len()),
+            Op::LockThread { mutex } => self.mutexes[mutex as usize].holder.is_none(),
+            _ => true,
+        };
+        if could {
+            self.enable(id);
+        } else {
+            self.disable(id);
+        }
+        could
+    }
+
+    /// The engine chose this operation: it acts. `choose` picks among the alternatives that some operations have.
+    pub(crate) fn act(&mut self, id: OpId, choose: &mut dyn FnMut(u32) -> u32) {
+        let pending = &self.ops[id.slot as usize];
+        let owner = pending.owner;
+        let op = pending.op.clone();
+        match (owner, op) {
+            (Owner::Process(_), Op::Exec { child }) => {
+                self.forget(id);
+                self.exec_child(child);
+            }
+            (Owner::Process(_), Op::Die { pid }) => {
+                if !self.close_next(pid) {
+                    self.forget(id);
+                    self.process_ended(pid);
+                }
+            }
+            (Owner::Process(_), op) => unreachable!("{op:?} is no operation of a process"),
+            (Owner::Task(task), op) => self.act_for(id, task, op, choose),
+        }
+        self.settle();
+    }
+
+    fn act_for(&mut self, id: OpId, task: TaskId, op: Op, choose: &mut dyn FnMut(u32) -> u32) {
+        match op {
+            Op::Acquire { semaphore, permits } => self.acquire(id, semaphore, permits),
+            Op::TryAcquire { semaphore, permits } => {
+                let s = &self.semaphores[semaphore as usize];
+                if s.queue.is_empty() && s.free >= permits {
+                    self.grant_permits(id, semaphore, permits);
+                } else {
+                    self.complete(id, Ok(Ret::Unit));
+                }
+            }
+            Op::LockMutex { mutex } => self.lock_mutex(id, mutex),
+            Op::LockThread { mutex } => self.grant_mutex(id, mutex),
+            Op::Notify { notify, all } => {
+                self.notify(notify, all);
+                self.complete(id, Ok(Ret::Unit));
+            }
+            Op::Section { task: section } => self.begin_section(id, section),
+            Op::Sleep { due } | Op::Deadline { due } => {
+                self.timers.remove(&(due, id));
+                self.clock = self.clock.max(due);
+                let what = if matches!(op, Op::Sleep { .. }) { What::Slept } else { What::TimedOut };
+                self.emit(self.tasks[task as usize].pid, Some(task), what);
+                self.complete(id, Ok(Ret::Unit));
+            }
+            Op::Choose { of } => {
+                let value = choose(of);
+                self.emit(self.tasks[task as usize].pid, Some(task), What::Chose { value, of });
+                self.complete(id, Ok(Ret::Number(value.into())));
+            }
+            Op::Yield => self.complete(id, Ok(Ret::Unit)),
+            Op::Fork { command } => self.fork_child(id, task, &command),
+            op => {
+                let pid = self.tasks[task as usize].pid;
+                let subject = || self.subject(pid, &op);
+                let (name, subject) = (op.name(), if self.wants(Kinds::FAILURES) { subject() } else { "".into() });
+                let outcome = self.system_call(id, task, op);
+                if let Some(outcome) = outcome {
+                    if let Err(errno) = &outcome
+                        && !(name == "try-flock" && *errno == Errno::Again)
+                    {
+                        self.emit_failed(pid, Some(task), name, subject, *errno);
+                    }
+                    self.complete(id, outcome);
+                }
+            }
+        }
+    }
+
+    /// The synchronous calls. `None`: it waits on (the second half of a conversion).
+    fn system_call(&mut self, id: OpId, task: TaskId, op: Op) -> Option<Outcome> {
+        let pid = self.tasks[task as usize].pid;
+        if let Op::Flock { fd, mode, .. } = op {
+            return self.flock(id, task, fd, mode);
+        }
+        if let Op::Read { fd, .. } | Op::Write { fd, .. } = op
+            && let Ok(ino) = self.kernel.inode_of(pid, fd)
+        {
+            self.unwatch_inode(id, ino);
+        }
+        Some(self.call(task, pid, op))
+    }
+
+    fn flock(&mut self, id: OpId, task: TaskId, fd: u32, mode: crate::world::LockMode) -> Option<Outcome> {
+        let pid = self.tasks[task as usize].pid;
+        let (path, file, ofd) = match self.kernel.describe(pid, fd) {
+            Ok(all) => all,
+            Err(errno) => return Some(Err(errno)),
+        };
+        if let Ok(Some(old)) = self.kernel.begin_conversion(pid, fd, mode) {
+            self.emit(pid, Some(task), What::Unlock { path: path.clone(), file, description: ofd.into(), mode: old });
+        }
+        match self.kernel.grant(pid, fd, mode, task, self.step) {
+            Err(errno) => Some(Err(errno)),
+            Ok(true) => {
+                self.unwatch_inode(id, file.inode as Ino);
+                self.kernel.used_by(pid, fd, task);
+                if self.wants(Kinds::LOCKS) {
+                    let (descriptor, description) = (fd, ofd.into());
+                    let what = What::Lock { path, descriptor, file, description, mode, blocking: true };
+                    self.emit(pid, Some(task), what);
+                }
+                Some(Ok(Ret::Unit))
+            }
+            Ok(false) => {
+                if let Op::Flock { converted, .. } = &mut self.ops[id.slot as usize].op {
+                    *converted = true;
+                }
+                self.evaluate(id);
+                let thread = self.tasks[task as usize].thread;
+                self.count_blocked_workers(pid, thread);
+                self.emit(pid, Some(task), What::LockWait { path, descriptor: fd, file, mode, thread });
+                None
+            }
+        }
+    }
+
+    fn call(&mut self, task: TaskId, pid: u32, op: Op) -> Outcome {
+        let by = Some(task);
+        match op {
+            Op::Open { path, options } => {
+                let opened = self.kernel.open(pid, &path, options)?;
+                self.kernel.used_by(pid, opened.descriptor, task);
+                if self.wants(Kinds::DESCRIPTORS) {
+                    let Opened { descriptor, file, created, truncated } = opened;
+                    self.emit(pid, by, What::Open { path, descriptor, file, created, truncated });
+                }
+                Ok(Ret::Fd(opened.descriptor))
+            }
+            Op::Close { fd } => {
+                let closed = self.kernel.close(pid, fd)?;
+                self.emit_closed(pid, by, fd, closed);
+                Ok(Ret::Unit)
+            }
+            Op::Dup { fd } => {
+                let descriptor = self.kernel.dup(pid, fd, 0, true)?;
+                self.kernel.used_by(pid, descriptor, task);
+                if self.wants(Kinds::DESCRIPTORS) {
+                    let (path, file, _) = self.kernel.describe(pid, fd)?;
+                    self.emit(pid, by, What::Dup { path, descriptor, file });
+                }
+                Ok(Ret::Fd(descriptor))
+            }
+            Op::Read { fd, len } => {
+                let bytes = self.kernel.read(pid, fd, len)?;
+                if self.wants(Kinds::CONTENT) {
+                    let (path, file, _) = self.kernel.describe(pid, fd)?;
+                    self.emit(pid, by, What::Read { path, descriptor: fd, file, bytes: bytes.len() });
+                }
+                Ok(Ret::Bytes(bytes))
+            }
+            Op::Write { fd, data } => {
+                if fd == 1 && self.hosts[pid as usize].launch.is_some() {
+                    self.hosts[pid as usize].stdout.extend_from_slice(&data);
+                }
+                let bytes = self.kernel.write(pid, fd, &data)?;
+                if self.wants(Kinds::CONTENT) {
+                    let (path, file, _) = self.kernel.describe(pid, fd)?;
+                    self.emit(pid, by, What::Write { path, descriptor: fd, file, bytes });
+                }
+                Ok(Ret::Number(bytes as u64))
+            }
+            Op::Seek { fd, offset } => self.kernel.seek(pid, fd, offset).map(|()| Ret::Unit),
+            Op::Truncate { fd, len } => {
+                self.kernel.truncate(pid, fd, len)?;
+                if self.wants(Kinds::CONTENT) {
+                    let (path, file, _) = self.kernel.describe(pid, fd)?;
+                    self.emit(pid, by, What::Truncate { path, file, len });
+                }
+                Ok(Ret::Unit)
+            }
+            Op::Sync { fd } => {
+                self.kernel.fsync(pid, fd)?;
+                if self.wants(Kinds::CONTENT) {
+                    let (path, file, _) = self.kernel.describe(pid, fd)?;
+                    self.emit(pid, by, What::Sync { path, file });
+                }
+                Ok(Ret::Unit)
+            }
+            Op::Fstat { fd } => {
+                let stat = self.kernel.fstat(pid, fd)?;
+                if self.wants(Kinds::OTHER) {
+                    let (path, _, _) = self.kernel.describe(pid, fd)?;
+                    self.emit(pid, by, What::Stat { path });
+                }
+                Ok(Ret::Stat(stat))
+            }
+            Op::Stat { path, follow } => {
+                let stat = self.kernel.stat(pid, &path, follow)?;
+                self.emit(pid, by, What::Stat { path });
+                Ok(Ret::Stat(stat))
+            }
+            Op::Rename { from, to, flags } => {
+                let id = Kernel::file_id;
+                let (ino, replaced) = self.kernel.rename(pid, &from, &to, flags)?;
+                self.emit(pid, by, What::Rename { from, to, file: id(ino), replaced: replaced.map(id) });
+                Ok(Ret::Unit)
+            }
+            Op::Link { existing, new } => {
+                self.kernel.link(pid, &existing, &new)?;
+                self.emit(pid, by, What::Link { existing, new, symbolic: false });
+                Ok(Ret::Unit)
+            }
+            Op::Symlink { target, path } => {
+                self.kernel.symlink(pid, &target, &path)?;
+                self.emit(pid, by, What::Link { existing: target, new: path, symbolic: true });
+                Ok(Ret::Unit)
+            }
+            Op::ReadLink { path } => {
+                let target = self.kernel.read_link(pid, &path)?;
+                self.emit(pid, by, What::Stat { path });
+                Ok(Ret::Text(target))
+            }
+            Op::Unlink { path } => {
+                let ino = self.kernel.unlink(pid, &path)?;
+                self.emit(pid, by, What::Unlink { path, file: Kernel::file_id(ino) });
+                Ok(Ret::Unit)
+            }
+            Op::MakeDir { path } => {
+                self.kernel.mkdir(pid, &path)?;
+                self.emit(pid, by, What::MakeDir { path });
+                Ok(Ret::Unit)
+            }
+            Op::RemoveDir { path } => {
+                self.kernel.rmdir(pid, &path)?;
+                self.emit(pid, by, What::RemoveDir { path });
+                Ok(Ret::Unit)
+            }
+            Op::ReadDir { path } => {
+                let entries = self.kernel.read_dir(pid, &path)?;
+                self.emit(pid, by, What::ReadDir { path });
+                Ok(Ret::Entries(entries))
+            }
+            Op::Pipe => {
+                let path: Arc<str> = "pipe".into();
+                let (reader, writer) = self.kernel.pipe(pid, &path, true)?;
+                for descriptor in [reader, writer] {
+                    self.kernel.used_by(pid, descriptor, task);
+                    let (path, file, _) = self.kernel.describe(pid, descriptor)?;
+                    self.emit(pid, by, What::Open { path, descriptor, file, created: true, truncated: false });
+                }
+                Ok(Ret::Fds(reader, writer))
+            }
+            Op::TryFlock { fd, mode } => {
+                let (path, file, ofd) = self.kernel.describe(pid, fd)?;
+                if let Some(old) = self.kernel.begin_conversion(pid, fd, mode)? {
+                    let what = What::Unlock { path: path.clone(), file, description: ofd.into(), mode: old };
+                    self.emit(pid, by, what);
+                }
+                let granted = self.kernel.grant(pid, fd, mode, task, self.step)?;
+                self.kernel.used_by(pid, fd, task);
+                if self.wants(Kinds::LOCKS) {
+                    let (descriptor, description) = (fd, ofd.into());
+                    let what = if granted {
+                        What::Lock { path, descriptor, file, description, mode, blocking: false }
+                    } else {
+                        What::LockRefused { path, descriptor, file, mode }
+                    };
+                    self.emit(pid, by, what);
+                }
+                Ok(Ret::Flag(granted))
+            }
+            Op::Unlock { fd } => {
+                let (path, file, ofd) = self.kernel.describe(pid, fd)?;
+                if let Some(mode) = self.kernel.unlock(pid, fd)? {
+                    self.emit(pid, by, What::Unlock { path, file, description: ofd.into(), mode });
+                }
+                Ok(Ret::Unit)
+            }
+            Op::KillChild { pid: child } => {
+                self.kill(child);
+                Ok(Ret::Unit)
+            }
+            op => unreachable!("{op:?} is no system call"),
+        }
+    }
+
+    /// The future of an operation was dropped.
+    pub(crate) fn retract(&mut self, id: OpId) {
+        let Some(pending) = self.pending(id) else { return };
+        let (owner, stage, op) = (pending.owner, pending.stage.clone(), pending.op.clone());
+        let Owner::Task(task) = owner else { return };
+        let pid = self.tasks[task as usize].pid;
+        self.forget(id);
+        if !self.acts(pid) {
+            return;
+        }
+        match (op, stage) {
+            (Op::Acquire { semaphore, permits }, Stage::Acted(Ok(Ret::Number(holder)))) => {
+                self.release_permits(semaphore, holder as TaskId, permits);
+            }
+            (Op::TryAcquire { semaphore, permits }, Stage::Acted(Ok(Ret::Number(holder)))) => {
+                self.release_permits(semaphore, holder as TaskId, permits);
+            }
+            (Op::Acquire { semaphore, .. }, Stage::Queued) => self.leave_semaphore(id, semaphore),
+            (Op::LockMutex { mutex } | Op::LockThread { mutex }, Stage::Acted(_)) => self.release_mutex(mutex),
+            (Op::LockMutex { mutex } | Op::LockThread { mutex }, _) => {
+                self.mutexes[mutex as usize].queue.retain(|&other| other != id);
+                self.mutexes[mutex as usize].blocked.retain(|&other| other != id);
+            }
+            (Op::Notified { notify }, Stage::Acted(Ok(Ret::Flag(true)))) => self.pass_notification_on(notify),
+            (Op::Notified { notify }, Stage::Queued) => {
+                self.notifies[notify as usize].queue.retain(|&other| other != id);
+            }
+            (Op::Join { task: joined } | Op::Section { task: joined }, Stage::Queued) => {
+                self.tasks[joined as usize].joiners.retain(|&other| other != id);
+            }
+            // Giving a section away cannot be taken back (T3).
+            (Op::Section { task: section }, Stage::Announced) => self.enqueue_section(section),
+            (Op::Wait { pid: child }, Stage::Queued) => {
+                self.hosts[child as usize].waiters.retain(|&other| other != id);
+            }
+            (Op::Sleep { due } | Op::Deadline { due }, Stage::Announced) => {
+                self.timers.remove(&(due, id));
+            }
+            (Op::Flock { fd, .. } | Op::Read { fd, .. } | Op::Write { fd, .. }, Stage::Announced) => {
+                if let Ok(ino) = self.kernel.inode_of(pid, fd) {
+                    self.unwatch_inode(id, ino);
+                }
+            }
+            _ => {}
+        }
+        self.settle();
+    }
+
+    /// What an operation is about, in the words of a report or a replay key.
+    pub(crate) fn subject(&self, pid: u32, op: &Op) -> Arc<str> {
+        let named = |fd: u32| self.kernel.describe(pid, fd).map_or_else(|_| "?".into(), |(path, _, _)| path);
+        match op {
+            Op::Open { path, .. } | Op::Stat { path, .. } | Op::Symlink { path, .. } => path.clone(),
+            Op::ReadLink { path } | Op::Unlink { path } | Op::MakeDir { path } => path.clone(),
+            Op::RemoveDir { path } | Op::ReadDir { path } => path.clone(),
+            Op::Rename { to, .. } => to.clone(),
+            Op::Link { new, .. } => new.clone(),
+            Op::Close { fd } | Op::Dup { fd } | Op::Read { fd, .. } | Op::Write { fd, .. } => named(*fd),
+            Op::Seek { fd, .. } | Op::Truncate { fd, .. } | Op::Sync { fd } | Op::Fstat { fd } => named(*fd),
+            Op::Flock { fd, .. } | Op::TryFlock { fd, .. } | Op::Unlock { fd } => named(*fd),
+            Op::Acquire { semaphore, .. } | Op::TryAcquire { semaphore, .. } => {
+                self.semaphores[*semaphore as usize].name.clone()
+            }
+            Op::LockMutex { mutex } | Op::LockThread { mutex } => self.mutexes[*mutex as usize].name.clone(),
+            Op::Notified { notify } | Op::Notify { notify, .. } => self.notifies[*notify as usize].name.clone(),
+            Op::Join { task } | Op::Section { task } => self.tasks[*task as usize].name.clone(),
+            Op::Wait { pid } | Op::KillChild { pid } | Op::Exec { child: pid } | Op::Die { pid } => {
+                self.hosts[*pid as usize].name.clone()
+            }
+            Op::Fork { command } => command.program().into(),
+            Op::Pipe | Op::Sleep { .. } | Op::Deadline { .. } | Op::Choose { .. } | Op::Yield => "".into(),
+        }
+    }
+}

@@ -1,0 +1,423 @@
+//! Tasks, worker threads, blocking threads.
+//!
+//! The scar: shuttle and its tokio model a task as a thread of its own, so an flock that blocks the only worker passes there in
+//! all 145 executions of the smallest program that hangs in production. Here a worker is a resource: a task moves only while it
+//! owns one, gives it up when it suspends, and keeps it through a synchronous call however long that blocks.
+
+use std::sync::Arc;
+use std::task::Waker;
+
+use super::kernel::Pid;
+use super::operation::{Op, OpId, Outcome, Owner, Pending, Ret, Stage};
+use super::state::{Choice, Phase, State, Task, TaskFuture, TaskId};
+use crate::oracle::{Violation, ViolationKind};
+use crate::world::{Kinds, Thread, What};
+
+/// What an announcement came to.
+pub(crate) enum Announced {
+    /// There was nothing to choose, and here is the result.
+    Done(Outcome),
+    /// The engine will say when.
+    Waits(OpId),
+}
+
+impl State {
+    /// A new task; its future is handed to the machine with the next [`fresh`](State::fresh).
+    pub(crate) fn new_task(&mut self, pid: Pid, name: Arc<str>, thread: Thread, future: TaskFuture) -> TaskId {
+        let id = self.tasks.len() as TaskId;
+        // A section runs for the task that gave it away: it starts with that task's past.
+        let past = self.current.map_or(0, |parent| self.tasks[parent as usize].past);
+        self.tasks.push(Task {
+            pid,
+            name,
+            thread,
+            phase: Phase::Queued,
+            has_thread: false,
+            ops: Vec::new(),
+            occupied: None,
+            deferred: Vec::new(),
+            has_deferred: false,
+            poll_again: false,
+            aborting: false,
+            joiners: Vec::new(),
+            announced: 0,
+            past,
+            completed: false,
+        });
+        self.fresh.push((id, future));
+        self.live += 1;
+        let host = &mut self.hosts[pid as usize];
+        match thread {
+            Thread::Worker => host.worker_tasks += 1,
+            Thread::Pool => host.pool_tasks += 1,
+            Thread::Own => {}
+        }
+        if self.wants(Kinds::LIVES) {
+            let name = self.tasks[id as usize].name.clone();
+            self.emit(pid, Some(id), What::TaskStarted { name, thread });
+        }
+        if thread != Thread::Pool {
+            self.schedule(id);
+        }
+        id
+    }
+
+    /// A task that has something to do gets its thread, or stands in line for one. With no more tasks than workers there is nothing to
+    /// choose; otherwise who gets the next idle worker is a step of its own.
+    fn schedule(&mut self, id: TaskId) {
+        let task = &mut self.tasks[id as usize];
+        let host = &mut self.hosts[task.pid as usize];
+        if task.has_thread || task.thread == Thread::Own {
+            task.has_thread = true;
+        } else if host.worker_tasks <= host.workers {
+            debug_assert!(host.idle > 0, "fewer tasks than workers, and none is idle");
+            host.idle -= 1;
+            task.has_thread = true;
+        } else {
+            task.phase = Phase::Ready;
+            host.ready.push(id);
+            let pid = task.pid;
+            self.feed(pid);
+            return;
+        }
+        task.phase = Phase::Scheduled;
+        self.run_queue.push_back(id);
+    }
+
+    /// Keeps the list of processes that could resume a task.
+    fn feed(&mut self, pid: Pid) {
+        let host = &mut self.hosts[pid as usize];
+        // Fewer tasks than before: those in line need not be chosen any more.
+        while host.idle > 0 && host.worker_tasks <= host.workers && !host.ready.is_empty() {
+            let id = host.ready.remove(0);
+            host.idle -= 1;
+            let task = &mut self.tasks[id as usize];
+            (task.has_thread, task.phase) = (true, Phase::Scheduled);
+            self.run_queue.push_back(id);
+        }
+        let hungry = host.alive && host.idle > 0 && !host.ready.is_empty();
+        match self.hungry.binary_search(&pid) {
+            Ok(at) if !hungry => drop(self.hungry.remove(at)),
+            Err(at) if hungry => self.hungry.insert(at, pid),
+            _ => {}
+        }
+    }
+
+    /// The engine gave a worker to a task that is in line for one.
+    pub(crate) fn resume(&mut self, id: TaskId) {
+        let task = &mut self.tasks[id as usize];
+        let host = &mut self.hosts[task.pid as usize];
+        host.ready.retain(|&other| other != id);
+        host.idle -= 1;
+        (task.has_thread, task.phase) = (true, Phase::Scheduled);
+        self.run_queue.push_back(id);
+        let pid = task.pid;
+        self.feed(pid);
+    }
+
+    /// Something that the task waits for has happened.
+    pub(crate) fn wake(&mut self, id: TaskId) {
+        let task = &mut self.tasks[id as usize];
+        match task.phase {
+            Phase::Running => task.poll_again = true,
+            Phase::Suspended if task.occupied.is_none() => self.schedule(id),
+            _ => {}
+        }
+    }
+
+    fn give_thread_up(&mut self, id: TaskId) {
+        let task = &mut self.tasks[id as usize];
+        if !std::mem::take(&mut task.has_thread) {
+            return;
+        }
+        let (pid, thread) = (task.pid, task.thread);
+        match thread {
+            Thread::Worker => {
+                self.hosts[pid as usize].idle += 1;
+                self.feed(pid);
+            }
+            Thread::Pool => {
+                self.hosts[pid as usize].pool_idle += 1;
+                self.serve_pool(pid);
+            }
+            Thread::Own => {}
+        }
+    }
+
+    /// Idle blocking threads take what has been in the queue longest.
+    fn serve_pool(&mut self, pid: Pid) {
+        let host = &mut self.hosts[pid as usize];
+        while host.pool_idle > 0
+            && let Some(id) = host.pool_queue.pop_front()
+        {
+            host.pool_idle -= 1;
+            let task = &mut self.tasks[id as usize];
+            (task.has_thread, task.phase) = (true, Phase::Scheduled);
+            self.run_queue.push_back(id);
+        }
+    }
+
+    /// A section joins the queue of the pool.
+    pub(crate) fn enqueue_section(&mut self, id: TaskId) {
+        let pid = self.tasks[id as usize].pid;
+        self.hosts[pid as usize].pool_queue.push_back(id);
+        self.serve_pool(pid);
+    }
+
+    /// Before a poll.
+    pub(crate) fn enter(&mut self, id: TaskId) {
+        let task = &mut self.tasks[id as usize];
+        debug_assert!(task.has_thread && task.phase == Phase::Scheduled);
+        (task.phase, task.poll_again) = (Phase::Running, false);
+        self.current = Some(id);
+    }
+
+    /// After a poll that came to no end. `true`: poll again at once.
+    pub(crate) fn leave_pending(&mut self, id: TaskId) -> bool {
+        self.current = None;
+        let task = &mut self.tasks[id as usize];
+        if task.phase != Phase::Running {
+            return false; // killed while it was polled, by its own act
+        }
+        let woken = std::mem::take(&mut task.poll_again);
+        if woken && task.occupied.is_none() {
+            (task.phase, self.current) = (Phase::Running, Some(id));
+            return true;
+        }
+        task.phase = Phase::Suspended;
+        if task.ops.is_empty() {
+            let name = self.task_name(id);
+            self.violate(Violation::new(
+                ViolationKind::ForeignAwait,
+                format!(
+                    "{name} waits for something that is no operation of the World: the simulation cannot know what"
+                ),
+            ));
+        } else if task.occupied.is_none() && task.thread == Thread::Worker {
+            self.give_thread_up(id);
+            if self.hosts[self.tasks[id as usize].pid as usize].ending.is_some() {
+                self.doom(id);
+            }
+        }
+        false
+    }
+
+    /// The future of a task is gone: it ended, or it was dropped.
+    pub(crate) fn finished(&mut self, id: TaskId, completed: bool) {
+        self.current = None;
+        let task = &mut self.tasks[id as usize];
+        if matches!(task.phase, Phase::Finished | Phase::Dead) {
+            return;
+        }
+        (task.phase, task.completed) = (Phase::Finished, completed);
+        let (pid, thread, past) = (task.pid, task.thread, task.past);
+        let joiners = std::mem::take(&mut task.joiners);
+        self.live -= 1;
+        let host = &mut self.hosts[pid as usize];
+        match thread {
+            Thread::Worker => host.worker_tasks -= 1,
+            Thread::Pool => host.pool_tasks -= 1,
+            Thread::Own => {}
+        }
+        host.ready.retain(|&other| other != id);
+        self.give_thread_up(id);
+        self.feed(pid);
+        if self.wants(Kinds::LIVES) {
+            self.emit(pid, Some(id), What::TaskEnded { completed });
+        }
+        for op in joiners {
+            if let Some(Owner::Task(joiner)) = self.pending(op).map(|p| p.owner) {
+                self.remember_value(joiner, past);
+            }
+            self.complete(op, Ok(Ret::Flag(completed)));
+        }
+        self.task_of_process_ended(pid, id, completed);
+    }
+
+    /// Mixes something that a task has learnt into its past.
+    pub(crate) fn remember_value(&mut self, id: TaskId, value: u64) {
+        if self.remember {
+            let task = &mut self.tasks[id as usize];
+            task.past = super::fingerprint::mix(task.past, value);
+        }
+    }
+
+    /// The future of a task is to be dropped as soon as nobody holds the state.
+    pub(crate) fn doom(&mut self, id: TaskId) {
+        let task = &self.tasks[id as usize];
+        if task.phase != Phase::Finished {
+            self.doomed.push(id);
+        }
+    }
+
+    /// Aborts a task: it is dropped when it would next get a thread, which for a suspended one is now a question of getting one.
+    pub(crate) fn abort(&mut self, id: TaskId) {
+        let task = &mut self.tasks[id as usize];
+        if !matches!(task.phase, Phase::Finished | Phase::Dead) && task.thread == Thread::Worker {
+            task.aborting = true;
+            self.wake(id);
+        }
+    }
+
+    // ---- announcements --------------------------------------------------------------------------------------------------------
+
+    pub(crate) fn pending(&self, id: OpId) -> Option<&Pending> {
+        self.ops.get(id.slot as usize).filter(|p| p.live && p.generation == id.generation)
+    }
+
+    fn pending_mut(&mut self, id: OpId) -> Option<&mut Pending> {
+        self.ops.get_mut(id.slot as usize).filter(|p| p.live && p.generation == id.generation)
+    }
+
+    pub(crate) fn new_op(&mut self, owner: Owner, op: Op, stage: Stage, waker: Option<Waker>) -> OpId {
+        let mut pending = Pending { owner, op, stage, seq: 0, place: None, waker, generation: 0, live: true };
+        let slot = match self.free_ops.pop() {
+            Some(slot) => {
+                pending.generation = self.ops[slot as usize].generation + 1;
+                self.ops[slot as usize] = pending;
+                slot
+            }
+            None => {
+                self.ops.push(pending);
+                (self.ops.len() - 1) as u32
+            }
+        };
+        let id = OpId { slot, generation: self.ops[slot as usize].generation };
+        if let Owner::Task(task) = owner {
+            let task = &mut self.tasks[task as usize];
+            self.ops[slot as usize].seq = task.announced;
+            task.announced += 1;
+            task.ops.push(id);
+        }
+        id
+    }
+
+    /// Whether a future of the running task must wait because a synchronous call of another one keeps the thread; if so,
+    /// it is polled again when that has returned.
+    pub(crate) fn thread_is_occupied(&mut self, by_other_than: Option<OpId>, waker: &Waker) -> bool {
+        let id = self.current();
+        let task = &mut self.tasks[id as usize];
+        if task.occupied.is_none() || task.occupied == by_other_than {
+            return false;
+        }
+        task.deferred.push(waker.clone());
+        task.has_deferred = true;
+        true
+    }
+
+    /// The first poll of an operation.
+    pub(crate) fn announce(&mut self, op: Op, waker: &Waker) -> Announced {
+        let id = self.current();
+        if let Some(outcome) = self.immediately(id, &op) {
+            return Announced::Done(outcome);
+        }
+        let synchronous = op.is_synchronous();
+        let op = self.new_op(Owner::Task(id), op, Stage::Announced, Some(waker.clone()));
+        if synchronous {
+            self.tasks[id as usize].occupied = Some(op);
+        }
+        self.watch(op);
+        Announced::Waits(op)
+    }
+
+    /// A later poll: the result, if it has acted.
+    pub(crate) fn fetch(&mut self, id: OpId, waker: &Waker) -> Option<Outcome> {
+        let pending = self.pending_mut(id).expect("an operation lives until it is fetched or dropped");
+        if !matches!(pending.stage, Stage::Acted(_)) {
+            if !pending.waker.as_ref().is_some_and(|w| w.will_wake(waker)) {
+                pending.waker = Some(waker.clone());
+            }
+            return None;
+        }
+        let Stage::Acted(outcome) = std::mem::replace(&mut pending.stage, Stage::Announced) else { unreachable!() };
+        self.forget(id);
+        Some(outcome)
+    }
+
+    /// Takes an operation out of every list.
+    pub(crate) fn forget(&mut self, id: OpId) {
+        self.disable(id);
+        let slot = id.slot as usize;
+        let owner = self.ops[slot].owner;
+        (self.ops[slot].live, self.ops[slot].waker) = (false, None);
+        self.free_ops.push(id.slot);
+        if let Owner::Task(task) = owner {
+            let task = &mut self.tasks[task as usize];
+            task.ops.retain(|&other| other != id);
+            if task.occupied == Some(id) {
+                task.occupied = None;
+                self.end_occupation(owner);
+            }
+        }
+    }
+
+    fn end_occupation(&mut self, owner: Owner) {
+        let Owner::Task(id) = owner else { return };
+        let task = &mut self.tasks[id as usize];
+        if std::mem::take(&mut task.has_deferred) {
+            let deferred = std::mem::take(&mut task.deferred);
+            task.poll_again = true;
+            // Wakers of FuturesUnordered and its like: they only mark which future to poll.
+            deferred.iter().for_each(Waker::wake_by_ref);
+        }
+    }
+
+    /// An operation has its result; its task is told.
+    pub(crate) fn complete(&mut self, id: OpId, outcome: Outcome) {
+        self.disable(id);
+        let remember = self.remember;
+        let Some(pending) = self.pending_mut(id) else { return };
+        let Owner::Task(task_id) = pending.owner else { return };
+        let value = if remember { super::fingerprint::hash(&(pending.seq, &outcome)) } else { 0 };
+        pending.stage = Stage::Acted(outcome);
+        if let Some(waker) = &pending.waker {
+            waker.wake_by_ref();
+        }
+        self.remember_value(task_id, value);
+        let task = &mut self.tasks[task_id as usize];
+        if task.occupied == Some(id) {
+            task.occupied = None;
+            self.end_occupation(Owner::Task(task_id));
+        }
+        self.wake(task_id);
+    }
+
+    pub(crate) fn enable(&mut self, id: OpId) {
+        if self.ops[id.slot as usize].place.is_none() {
+            self.ops[id.slot as usize].place = Some(self.enabled.len() as u32);
+            self.enabled.push(id);
+        }
+    }
+
+    pub(crate) fn disable(&mut self, id: OpId) {
+        let Some(place) = self.pending_mut(id).and_then(|p| p.place.take()) else { return };
+        self.enabled.swap_remove(place as usize);
+        if let Some(&moved) = self.enabled.get(place as usize) {
+            self.ops[moved.slot as usize].place = Some(place);
+        }
+    }
+
+    /// What an engine can choose among now, by position; see [`choice`](State::choice).
+    pub(crate) fn choice_count(&self) -> usize {
+        let ready: usize = self.hungry.iter().map(|&pid| self.hosts[pid as usize].ready.len()).sum();
+        self.enabled.len() + self.due.len() + ready + self.fault_choices.len()
+    }
+
+    /// The choice at a position.
+    pub(crate) fn choice(&self, mut at: usize) -> Choice {
+        for list in [&self.enabled, &self.due] {
+            match list.get(at) {
+                Some(&op) => return Choice::Act(op),
+                None => at -= list.len(),
+            }
+        }
+        for &pid in &self.hungry {
+            let ready = &self.hosts[pid as usize].ready;
+            match ready.get(at) {
+                Some(&task) => return Choice::Resume(task),
+                None => at -= ready.len(),
+            }
+        }
+        self.fault_choices[at]
+    }
+}

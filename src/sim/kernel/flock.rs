@@ -1,0 +1,94 @@
+//! flock(2), as fs/locks.c does it on a local filesystem.
+//!
+//! The owner of a lock is the open file description, its object the inode. `conflict` is: another description, and one of the two
+//! exclusive. A newcomer is tested against *held* locks only, so nothing is fair, and any compatible waiter may win: who does is
+//! the engine's choice.
+
+use super::{Call, Ino, Kernel, Ofd, Pid, Touched};
+use crate::world::LockMode;
+
+impl Kernel {
+    /// Whether a request would be granted now.
+    pub fn can_lock(&self, pid: Pid, fd: u32, mode: LockMode) -> bool {
+        self.ofd(pid, fd).is_ok_and(|ofd| !self.conflicts(ofd, mode))
+    }
+
+    fn conflicts(&self, ofd: Ofd, mode: LockMode) -> bool {
+        self.inodes[self.descriptions[ofd as usize].inode as usize].locks.iter().any(|&held| {
+            held != ofd
+                && (mode == LockMode::Exclusive || self.descriptions[held as usize].lock == Some(LockMode::Exclusive))
+        })
+    }
+
+    /// The descriptions whose locks are in the way of a request, with who locked them and since when.
+    pub fn in_the_way(&self, pid: Pid, fd: u32, mode: LockMode) -> Vec<(Ofd, u32, u64)> {
+        let Ok(ofd) = self.ofd(pid, fd) else { return Vec::new() };
+        let held = &self.inodes[self.descriptions[ofd as usize].inode as usize].locks;
+        held.iter()
+            .filter(|&&other| other != ofd)
+            .map(|&other| (other, &self.descriptions[other as usize]))
+            .filter(|(_, d)| mode == LockMode::Exclusive || d.lock == Some(LockMode::Exclusive))
+            .map(|(other, d)| (other, d.locker, d.since))
+            .collect()
+    }
+
+    /// The first half of flock(2): the lock of the *other* mode, if the description holds one, is given up before conflicts are
+    /// looked at. What was given up.
+    pub fn begin_conversion(&mut self, pid: Pid, fd: u32, mode: LockMode) -> Call<Option<LockMode>> {
+        let ofd = self.ofd(pid, fd)?;
+        match self.descriptions[ofd as usize].lock {
+            Some(held) if held != mode => Ok(self.drop_lock(ofd)),
+            _ => Ok(None),
+        }
+    }
+
+    /// The second half: takes the lock if nothing is in the way. `by` and `step` are for reports.
+    pub fn grant(&mut self, pid: Pid, fd: u32, mode: LockMode, by: u32, step: u64) -> Call<bool> {
+        let ofd = self.ofd(pid, fd)?;
+        if self.descriptions[ofd as usize].lock == Some(mode) {
+            return Ok(true);
+        }
+        if self.conflicts(ofd, mode) {
+            return Ok(false);
+        }
+        let d = &mut self.descriptions[ofd as usize];
+        (d.lock, d.locker, d.since) = (Some(mode), by, step);
+        let inode = d.inode;
+        self.inodes[inode as usize].locks.push(ofd);
+        self.touched.push(Touched::Locks(inode));
+        self.locks_held += 1;
+        self.locks_peak = self.locks_peak.max(self.locks_held);
+        Ok(true)
+    }
+
+    /// LOCK_UN, through any descriptor of the description. The mode of the lock that ended.
+    pub fn unlock(&mut self, pid: Pid, fd: u32) -> Call<Option<LockMode>> {
+        let ofd = self.ofd(pid, fd)?;
+        Ok(self.drop_lock(ofd))
+    }
+
+    pub(super) fn drop_lock(&mut self, ofd: Ofd) -> Option<LockMode> {
+        let d = &mut self.descriptions[ofd as usize];
+        let mode = d.lock.take()?;
+        let inode = d.inode;
+        self.inodes[inode as usize].locks.retain(|&held| held != ofd);
+        self.touched.push(Touched::Locks(inode));
+        self.locks_held -= 1;
+        Some(mode)
+    }
+
+    /// How many locks are held now, over all processes.
+    pub fn locks_held(&self) -> u32 {
+        self.locks_held
+    }
+
+    /// Every held lock: (inode, description, mode), in order of inode, then of grant.
+    pub fn held_locks(&self) -> impl Iterator<Item = (Ino, Ofd, LockMode)> + '_ {
+        self.inodes.iter().enumerate().flat_map(move |(ino, inode)| {
+            inode.locks.iter().map(move |&ofd| {
+                let mode = self.descriptions[ofd as usize].lock.expect("listed descriptions hold a lock");
+                (ino as Ino, ofd, mode)
+            })
+        })
+    }
+}

@@ -1,0 +1,228 @@
+//! The simulated kernel: names, inodes, open file descriptions, descriptor tables, flock, pipes, processes.
+//!
+//! Plain data under `&mut self`: no clock, no randomness, no threads, no futures. Everything that waits is asked first
+//! ([`Kernel::can_lock`], [`Kernel::can_read`], [`Kernel::can_write`]) and acts only when it need not wait; who goes first among
+//! those who can is for an engine to choose. The rules are those of a Linux local filesystem as measured, clause by clause in
+//! `docs/model.md`; where a manual page and the measured kernel differ, the kernel wins. The scar that made this rule: flock(2)
+//! says that a conversion is not atomic, so two simulators let a third party slip in between; the kernel has not allowed that
+//! since Linux 4.0, and what it does instead (a refused upgrade has already lost the shared lock) both got wrong.
+
+mod descriptors;
+mod flock;
+mod names;
+mod processes;
+mod show;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+
+use crate::world::{Errno, FileId, LockMode};
+
+pub use descriptors::Opened;
+pub use names::RenameFlags;
+pub use processes::{DescriptorView, Pid};
+
+/// What kernel calls return: an errno, without the path that the caller knows.
+pub type Call<T> = Result<T, Errno>;
+
+/// The device number of the one filesystem.
+pub const DEVICE: u64 = 1;
+/// Bytes that a pipe holds before its writers wait.
+pub const PIPE_CAPACITY: usize = 64 << 10;
+
+/// Slot of an inode; also its inode number. Slots of dead inodes are used again, as inode numbers are.
+pub type Ino = u32;
+/// Slot of an open file description.
+pub type Ofd = u32;
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Node {
+    Free,
+    File(Vec<u8>),
+    Dir {
+        parent: Ino,
+        entries: BTreeMap<Arc<str>, Ino>,
+    },
+    Symlink(Arc<str>),
+    Pipe(PipeBuffer),
+    /// Swallows what is written and gives nothing: what descriptors 0, 1, 2 are open on.
+    Null,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+struct PipeBuffer {
+    bytes: VecDeque<u8>,
+    readers: u32,
+    writers: u32,
+}
+
+#[derive(Clone, Debug)]
+struct Inode {
+    node: Node,
+    nlink: u32,
+    /// Descriptions that refer to it.
+    open: u32,
+    /// Descriptions that hold a lock on it, in order of grant.
+    locks: Vec<Ofd>,
+}
+
+/// An open file description: what `open` makes and `dup` and `fork` share.
+#[derive(Clone, Debug)]
+struct Description {
+    inode: Ino,
+    read: bool,
+    write: bool,
+    append: bool,
+    offset: u64,
+    lock: Option<LockMode>,
+    /// Descriptors, in all processes, that refer to it; free at zero.
+    refs: u32,
+    /// As it was opened; for reports.
+    path: Arc<str>,
+    /// Who locked it (an opaque number of the caller's) and at which step; for reports.
+    locker: u32,
+    since: u64,
+}
+
+/// One descriptor of a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Descriptor {
+    ofd: Ofd,
+    close_on_exec: bool,
+    /// The child was meant to have it (`Command::inherit`).
+    passed: bool,
+    /// Who used it last (an opaque number of the caller's); for the leak report.
+    user: u32,
+}
+
+/// Something changed that others may wait for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Touched {
+    /// The locks on an inode.
+    Locks(Ino),
+    /// The content or the ends of a pipe.
+    Pipe(Ino),
+}
+
+/// A lock that ended without its holder asking for it by name: by the close of its last descriptor.
+#[derive(Clone, Debug)]
+pub struct Closed {
+    /// The path it was opened under.
+    pub path: Arc<str>,
+    /// The file.
+    pub file: FileId,
+    /// The description, if this was its last descriptor, and the mode of the lock that ended with it.
+    pub lock_ended: Option<(Ofd, LockMode)>,
+}
+
+/// The whole machine below the processes' memory.
+#[derive(Clone, Debug)]
+pub struct Kernel {
+    inodes: Vec<Inode>,
+    free_inodes: Vec<Ino>,
+    descriptions: Vec<Description>,
+    free_descriptions: Vec<Ofd>,
+    processes: Vec<processes::Proc>,
+    touched: Vec<Touched>,
+    locks_held: u32,
+    locks_peak: u32,
+}
+
+const ROOT: Ino = 0;
+const NULL: Ino = 1;
+
+impl Default for Kernel {
+    fn default() -> Self {
+        let inode = |node, nlink| Inode { node, nlink, open: 0, locks: Vec::new() };
+        Kernel {
+            inodes: vec![inode(Node::Dir { parent: ROOT, entries: BTreeMap::new() }, 2), inode(Node::Null, 1)],
+            free_inodes: Vec::new(),
+            descriptions: Vec::new(),
+            free_descriptions: Vec::new(),
+            processes: Vec::new(),
+            touched: Vec::new(),
+            locks_held: 0,
+            locks_peak: 0,
+        }
+    }
+}
+
+impl Kernel {
+    /// Becomes a copy of `start`, keeping what is allocated: an exploration does this for every execution.
+    pub fn reset_to(&mut self, start: &Kernel) {
+        let Kernel { inodes, free_inodes, descriptions, free_descriptions, processes, touched, locks_held, locks_peak } =
+            self;
+        inodes.truncate(start.inodes.len());
+        for (mine, theirs) in inodes.iter_mut().zip(&start.inodes) {
+            if mine.node != theirs.node {
+                mine.node.clone_from(&theirs.node);
+            }
+            (mine.nlink, mine.open) = (theirs.nlink, theirs.open);
+            mine.locks.clone_from(&theirs.locks);
+        }
+        inodes.extend(start.inodes[inodes.len()..].iter().cloned());
+        free_inodes.clone_from(&start.free_inodes);
+        descriptions.clone_from(&start.descriptions);
+        free_descriptions.clone_from(&start.free_descriptions);
+        processes.clone_from(&start.processes);
+        touched.clear();
+        (*locks_held, *locks_peak) = (start.locks_held, start.locks_peak);
+    }
+
+    /// What changed since the last call, for those who wait for it.
+    pub fn take_touched(&mut self, into: &mut Vec<Touched>) {
+        into.append(&mut self.touched);
+    }
+
+    /// Most locks held at once, over all processes.
+    pub fn locks_peak(&self) -> u32 {
+        self.locks_peak
+    }
+
+    pub(crate) fn file_id(ino: Ino) -> FileId {
+        FileId { device: DEVICE, inode: u64::from(ino) }
+    }
+
+    fn new_inode(&mut self, node: Node, nlink: u32) -> Ino {
+        let inode = Inode { node, nlink, open: 0, locks: Vec::new() };
+        match self.free_inodes.pop() {
+            Some(ino) => {
+                self.inodes[ino as usize] = inode;
+                ino
+            }
+            None => {
+                self.inodes.push(inode);
+                (self.inodes.len() - 1) as Ino
+            }
+        }
+    }
+
+    /// Frees an inode that has neither a name nor a description left.
+    fn reap_inode(&mut self, ino: Ino) {
+        let inode = &mut self.inodes[ino as usize];
+        if inode.nlink == 0 && inode.open == 0 && inode.node != Node::Free {
+            inode.node = Node::Free;
+            self.free_inodes.push(ino);
+            // The lowest number first, whatever the order of death: states that differ only in it are one state.
+            self.free_inodes.sort_unstable_by(|a, b| b.cmp(a));
+        }
+    }
+
+    /// Feeds everything that can influence the future to `state`; what is kept for reports only is left out.
+    pub fn fingerprint(&self, state: &mut impl Hasher) {
+        for inode in &self.inodes {
+            (&inode.node, inode.nlink, inode.open, &inode.locks).hash(state);
+        }
+        for d in &self.descriptions {
+            if d.refs > 0 {
+                (d.inode, d.read, d.write, d.append, d.offset, d.lock, d.refs).hash(state);
+            } else {
+                0u8.hash(state);
+            }
+        }
+        for process in &self.processes {
+            process.fingerprint(state);
+        }
+    }
+}

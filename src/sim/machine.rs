@@ -1,0 +1,333 @@
+//! One execution after another: the machine polls tasks, and asks a [`Chooser`] for every step.
+//!
+//! Polling is local: between two announcements a task touches nothing that others see. So whatever has become runnable is polled at
+//! once, without a choice, until every task has announced what it will do next; only then is there something to choose.
+
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Wake, Waker};
+
+use super::kernel::Kernel;
+use super::state::{Body, Choice, Faults, Phase, Program, State, TaskFuture, TaskId, Time};
+use super::world::{Core, SimWorld};
+use crate::oracle::{Violation, ViolationKind};
+
+/// What the machine is loaded with at the start of every execution.
+#[derive(Clone)]
+pub(crate) struct Plan {
+    /// Files and directories.
+    pub(crate) files: Kernel,
+    pub(crate) processes: Vec<PlannedProcess>,
+    pub(crate) programs: Arc<BTreeMap<String, Program>>,
+    pub(crate) faults: Faults,
+    pub(crate) cancellable: Arc<[String]>,
+    pub(crate) time: Time,
+    pub(crate) steps_max: u64,
+}
+
+/// A process that exists from the start.
+#[derive(Clone)]
+pub(crate) struct PlannedProcess {
+    pub(crate) name: Arc<str>,
+    pub(crate) body: Body,
+    pub(crate) workers: u32,
+    pub(crate) pool: u32,
+    pub(crate) nofile: u32,
+    pub(crate) may_fail: bool,
+    pub(crate) killable: bool,
+    pub(crate) args: Vec<String>,
+    pub(crate) env: Arc<BTreeMap<String, String>>,
+}
+
+/// Who picks the next step.
+pub(crate) trait Chooser {
+    /// The position of the next choice among [`State::choice_count`]; `None` gives the execution up.
+    fn pick(&mut self, state: &State) -> Option<usize>;
+    /// A number below `of`.
+    fn value(&mut self, of: u32) -> u32;
+}
+
+/// How an execution ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    /// Every process has ended, and no oracle objects.
+    Done,
+    /// The chooser gave it up.
+    Cut,
+    Violated(Violation),
+}
+
+/// Futures that are woken from within a poll set it; the machine then polls again.
+struct SelfWake(AtomicBool);
+
+impl Wake for SelfWake {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// How often a task may wake itself within one step before it counts as spinning.
+const SELF_WAKES_MAX: u32 = 10_000;
+
+/// See the [module documentation](self).
+pub(crate) struct Machine {
+    pub(crate) core: Arc<Core>,
+    futures: Vec<Option<TaskFuture>>,
+    woken: Arc<SelfWake>,
+    waker: Waker,
+}
+
+impl Default for Machine {
+    fn default() -> Self {
+        let woken = Arc::new(SelfWake(AtomicBool::new(false)));
+        let waker = Waker::from(woken.clone());
+        Machine { core: Arc::default(), futures: Vec::new(), woken, waker }
+    }
+}
+
+impl Machine {
+    /// Loads the plan and lets every process come to its first announcements.
+    pub(crate) fn begin(&mut self, plan: &Plan) {
+        let core = self.core.clone();
+        let mut state = core.lock();
+        state.reset(&plan.files);
+        state.faults = plan.faults;
+        state.time = plan.time;
+        state.cancellable = plan.cancellable.clone();
+        state.programs = plan.programs.clone();
+        for process in &plan.processes {
+            state.kernel.new_process(process.nofile);
+            let host = state.add_host(process.name.clone(), process.workers, process.pool);
+            (host.may_fail, host.killable) = (process.may_fail, process.killable);
+            host.args.clone_from(&process.args);
+            host.env = process.env.clone();
+        }
+        for (pid, process) in plan.processes.iter().enumerate() {
+            state.pending_mains.push((pid as u32, process.body.clone()));
+        }
+        drop(state);
+        self.settle();
+    }
+
+    /// Polls whatever can be polled, until there is something to choose.
+    pub(crate) fn settle(&mut self) {
+        let core = self.core.clone();
+        let mut state = core.lock();
+        loop {
+            for (id, future) in state.fresh.drain(..) {
+                let slot = id as usize;
+                if self.futures.len() <= slot {
+                    self.futures.resize_with(slot + 1, || None);
+                }
+                self.futures[slot] = Some(future);
+            }
+            if let Some(id) = state.doomed.pop() {
+                state = self.drop_task(&core, state, id);
+            } else if let Some(id) = state.run_queue.pop_front() {
+                state = self.poll(&core, state, id);
+            } else if !state.pending_mains.is_empty() {
+                let (pid, body) = state.pending_mains.remove(0);
+                drop(state);
+                let world = SimWorld::new(core.clone(), pid);
+                let main = body(world.clone());
+                let future = Box::pin(async move {
+                    let exit = main.await;
+                    world.set_exit(exit);
+                });
+                state = core.lock();
+                if state.hosts[pid as usize].alive {
+                    state.start_main(pid, future);
+                }
+            } else {
+                return;
+            }
+        }
+    }
+
+    fn poll<'c>(
+        &mut self,
+        core: &'c Core,
+        mut state: parking_lot::MutexGuard<'c, State>,
+        id: TaskId,
+    ) -> parking_lot::MutexGuard<'c, State> {
+        if state.tasks[id as usize].aborting {
+            return self.drop_task(core, state, id);
+        }
+        state.enter(id);
+        drop(state);
+        let mut wakes = 0;
+        loop {
+            self.woken.0.store(false, Ordering::Relaxed);
+            let future = self.futures[id as usize].as_mut().expect("a live task has a future");
+            let polled = catch_unwind(AssertUnwindSafe(|| {
+                future.as_mut().poll(&mut Context::from_waker(&self.waker)).is_ready()
+            }));
+            let mut state = match polled {
+                Ok(false) => core.lock(),
+                Ok(true) => {
+                    // Destructors of what the task captured belong to its last step.
+                    let future = self.futures[id as usize].take();
+                    drop(future);
+                    let mut state = core.lock();
+                    state.finished(id, true);
+                    state.settle();
+                    return state;
+                }
+                Err(why) => {
+                    let mut state = core.lock();
+                    let text = panic_text(why.as_ref());
+                    let name = state.task_name(id);
+                    state.violate(Violation::new(ViolationKind::Panic, format!("{name} panicked: {text}")));
+                    state.doom(id);
+                    state.current = None;
+                    return state;
+                }
+            };
+            state.settle();
+            if self.woken.0.load(Ordering::Relaxed) {
+                state.tasks[id as usize].poll_again = true;
+                wakes += 1;
+            }
+            if !state.leave_pending(id) {
+                return state;
+            }
+            if wakes > SELF_WAKES_MAX {
+                let name = state.task_name(id);
+                let text = format!("{name} wakes itself for ever without doing anything");
+                state.violate(Violation::new(ViolationKind::ForeignAwait, text));
+                state.current = None;
+                return state;
+            }
+        }
+    }
+
+    /// Drops the future of a task with the machine unlocked: its destructors act, unless its process is dead.
+    fn drop_task<'c>(
+        &mut self,
+        core: &'c Core,
+        mut state: parking_lot::MutexGuard<'c, State>,
+        id: TaskId,
+    ) -> parking_lot::MutexGuard<'c, State> {
+        let future = self.futures.get_mut(id as usize).and_then(Option::take);
+        if state.tasks[id as usize].phase == Phase::Dead {
+            state.current = None;
+        } else {
+            state.current = Some(id);
+        }
+        drop(state);
+        let dropped = catch_unwind(AssertUnwindSafe(|| drop(future)));
+        let mut state = core.lock();
+        if let Err(why) = dropped {
+            let (name, text) = (state.task_name(id), panic_text(why.as_ref()));
+            state.violate(Violation::new(ViolationKind::Panic, format!("dropping {name} panicked: {text}")));
+        }
+        state.finished(id, false);
+        state.settle();
+        state
+    }
+
+    /// Does what was chosen, and lets everybody come to the next announcement.
+    pub(crate) fn take(&mut self, choice: Choice, value: &mut dyn FnMut(u32) -> u32) {
+        let core = self.core.clone();
+        let mut state = core.lock();
+        state.step += 1;
+        match choice {
+            Choice::Act(op) => state.act(op, value),
+            Choice::Resume(task) => state.resume(task),
+            fault => state.strike(fault),
+        }
+        drop(state);
+        self.settle();
+    }
+
+    /// How the execution stands: `Some` once it is over, otherwise the choices are ready.
+    pub(crate) fn standing(&mut self, steps_max: u64) -> Option<End> {
+        let mut state = self.core.lock();
+        if let Some(violation) = state.judges.violation.take() {
+            return Some(End::Violated(violation));
+        }
+        if state.live == 0 {
+            return Some(state.finish());
+        }
+        if state.step >= steps_max {
+            let text = format!("no end after {steps_max} steps: a livelock, or a scenario that is too large");
+            return Some(End::Violated(Violation::new(ViolationKind::Endless, text)));
+        }
+        state.offer().map(End::Violated)
+    }
+
+    /// One execution from start to end.
+    pub(crate) fn run(&mut self, plan: &Plan, chooser: &mut dyn Chooser) -> End {
+        self.begin(plan);
+        let end = loop {
+            if let Some(end) = self.standing(plan.steps_max) {
+                break end;
+            }
+            let picked = {
+                let state = self.core.lock();
+                chooser.pick(&state).map(|at| state.choice(at))
+            };
+            let Some(choice) = picked else { break End::Cut };
+            self.take(choice, &mut |of| chooser.value(of));
+        };
+        self.switch_off();
+        end
+    }
+
+    /// Ends an execution: what is left is dropped without effect.
+    pub(crate) fn switch_off(&mut self) {
+        let fresh = {
+            let mut state = self.core.lock();
+            if state.judges.recording.is_some() {
+                let hosts = &state.hosts;
+                let table = state.kernel.lslocks(&|pid| hosts[pid as usize].name.to_string());
+                state.lslocks_at_end = table;
+            }
+            state.off = true;
+            std::mem::take(&mut state.fresh)
+        };
+        drop(fresh);
+        // A destructor that panics on a machine that is off says nothing about the protocol.
+        let _ = catch_unwind(AssertUnwindSafe(|| self.futures.clear()));
+    }
+}
+
+fn panic_text(why: &(dyn std::any::Any + Send)) -> String {
+    let text = why.downcast_ref::<&str>().map(ToString::to_string);
+    text.or_else(|| why.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no message".into())
+}
+
+impl State {
+    /// Prepares the choices of this step. A violation if there are none: work is left, and nothing can move.
+    fn offer(&mut self) -> Option<Violation> {
+        self.due.clear();
+        if self.enabled.is_empty() && self.hungry.is_empty() {
+            let sleeps = |op: &super::OpId| matches!(self.ops[op.slot as usize].op, super::Op::Sleep { .. });
+            let Some(&(next, _)) = self.timers.first().filter(|_| self.timers.iter().any(|(_, op)| sleeps(op))) else {
+                return Some(self.deadlock());
+            };
+            let due = self.timers.iter().take_while(|(due, _)| *due == next).map(|&(_, op)| op);
+            let due: Vec<_> = due.collect();
+            self.due.extend(due);
+        }
+        self.list_faults();
+        None
+    }
+
+    /// Every process has ended: the oracles have the last word.
+    fn finish(&mut self) -> End {
+        let view =
+            super::KernelView { kernel: &self.kernel, hosts: &self.hosts, tasks: &self.tasks, clock: self.clock };
+        for oracle in &mut self.judges.oracles {
+            if let Err(violation) = oracle.finish(&view) {
+                return End::Violated(violation);
+            }
+        }
+        End::Done
+    }
+}

@@ -1,0 +1,411 @@
+//! The state of the simulated machine: the kernel, the executors of its processes, and what its tasks are about to do.
+//!
+//! One mutex guards it (see [`SimWorld`](super::SimWorld)); it is never held while a future is polled or dropped.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::kernel::{Closed, Kernel, Pid, Touched};
+use super::operation::{OpId, Owner, Pending};
+use super::sync::{Mutex, Notify, Semaphore};
+use super::view::KernelView;
+use super::{Exit, SimWorld};
+use crate::oracle::{Oracle, Violation};
+use crate::world::{Errno, Event, Kinds, Status, Thread, What};
+
+/// A task or section: its number is its slot, in order of creation.
+pub type TaskId = u32;
+
+pub(crate) type Body = Arc<dyn Fn(SimWorld) -> Pin<Box<dyn Future<Output = Exit> + Send>> + Send + Sync>;
+pub(crate) type TaskFuture = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// How far a task has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Phase {
+    /// A section that stands in the queue of the pool, or has not joined it yet.
+    Queued,
+    /// Woken, and waiting for a worker.
+    Ready,
+    /// Has its thread and will be polled before anything else happens.
+    Scheduled,
+    /// Being polled.
+    Running,
+    /// Waits for its operations.
+    Suspended,
+    Finished,
+    /// Its process is dead: its destructors have no effect.
+    Dead,
+}
+
+#[derive(Debug)]
+pub(crate) struct Task {
+    pub(crate) pid: Pid,
+    pub(crate) name: Arc<str>,
+    pub(crate) thread: Thread,
+    pub(crate) phase: Phase,
+    /// Owns its thread now.
+    pub(crate) has_thread: bool,
+    /// Announced and not yet fetched.
+    pub(crate) ops: Vec<OpId>,
+    /// The synchronous operation that keeps the thread.
+    pub(crate) occupied: Option<OpId>,
+    /// Futures of this task that found the thread occupied.
+    pub(crate) deferred: Vec<std::task::Waker>,
+    pub(crate) has_deferred: bool,
+    /// Woken while it ran.
+    pub(crate) poll_again: bool,
+    pub(crate) aborting: bool,
+    pub(crate) joiners: Vec<OpId>,
+    pub(crate) announced: u32,
+    /// Hash of all results that it has seen: with the machine's state, it determines what the task does next.
+    pub(crate) past: u64,
+    pub(crate) completed: bool,
+}
+
+/// A process as an executor: worker threads, blocking threads, tasks.
+pub(crate) struct Host {
+    pub(crate) name: Arc<str>,
+    pub(crate) workers: u32,
+    pub(crate) idle: u32,
+    pub(crate) pool: u32,
+    pub(crate) pool_idle: u32,
+    pub(crate) pool_queue: VecDeque<TaskId>,
+    /// Woken tasks without a worker.
+    pub(crate) ready: Vec<TaskId>,
+    /// Live tasks on workers; on the pool or in its queue.
+    pub(crate) worker_tasks: u32,
+    pub(crate) pool_tasks: u32,
+    pub(crate) main: Option<TaskId>,
+    pub(crate) ending: Option<Exit>,
+    pub(crate) alive: bool,
+    pub(crate) may_fail: bool,
+    pub(crate) killable: bool,
+    pub(crate) args: Vec<String>,
+    pub(crate) env: Arc<BTreeMap<String, String>>,
+    pub(crate) inherited: Vec<u32>,
+    pub(crate) waiters: Vec<OpId>,
+    pub(crate) status: Option<Status>,
+    pub(crate) launch: Option<(Arc<super::operation::Launch>, Option<OpId>, Vec<u32>)>,
+    pub(crate) stdout: Vec<u8>,
+}
+
+/// What a program is started as in the simulated world.
+#[derive(Clone)]
+pub(crate) struct Program {
+    pub(crate) body: Body,
+    pub(crate) workers: u32,
+    pub(crate) pool: u32,
+    pub(crate) nofile: Option<u32>,
+}
+
+/// When timers fire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+pub enum Time {
+    /// A sleep may end at any step from now on: every speed of every machine is explored.
+    #[default]
+    Free,
+    /// Time passes only when nothing else can happen: durations mean what they say, and the clock at the end is the makespan.
+    Urgent,
+}
+
+/// What may go wrong in an execution, and how often.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+pub(crate) struct Faults {
+    pub(crate) kills: u32,
+    pub(crate) cancels: u32,
+    pub(crate) timeouts: u32,
+}
+
+/// What an engine can choose.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Choice {
+    /// An announced operation acts.
+    Act(OpId),
+    /// A woken task gets an idle worker thread.
+    Resume(TaskId),
+    /// SIGKILL.
+    Kill(Pid),
+    /// A suspended task is cancelled: its future is dropped where it waits.
+    Cancel(TaskId),
+    /// A deadline is reached although others could still move.
+    Expire(OpId),
+}
+
+/// Those who watch.
+#[derive(Default)]
+pub(crate) struct Judges {
+    pub(crate) oracles: Vec<Box<dyn Oracle>>,
+    /// Which of them the scenario names: these must have something to judge.
+    pub(crate) named: Vec<bool>,
+    pub(crate) kinds: Kinds,
+    pub(crate) recording: Option<Vec<Event>>,
+    pub(crate) violation: Option<Violation>,
+}
+
+/// See the [module documentation](self).
+pub(crate) struct State {
+    pub(crate) kernel: Kernel,
+    pub(crate) hosts: Vec<Host>,
+    pub(crate) tasks: Vec<Task>,
+    pub(crate) ops: Vec<Pending>,
+    pub(crate) free_ops: Vec<u32>,
+    pub(crate) semaphores: Vec<Semaphore>,
+    pub(crate) mutexes: Vec<Mutex>,
+    pub(crate) notifies: Vec<Notify>,
+    pub(crate) clock: Duration,
+    pub(crate) step: u64,
+    pub(crate) regions: BTreeMap<u64, (Pid, &'static str, Arc<str>)>,
+    pub(crate) next_region: u64,
+
+    /// Operations that could act now.
+    pub(crate) enabled: Vec<OpId>,
+    /// Timers that are due next, offered when nothing else can happen.
+    pub(crate) due: Vec<OpId>,
+    pub(crate) timers: BTreeSet<(Duration, OpId)>,
+    /// Processes with an idle worker and a task that wants one.
+    pub(crate) hungry: Vec<Pid>,
+    pub(crate) fault_choices: Vec<Choice>,
+    /// Announced operations that care about an inode's locks or a pipe.
+    pub(crate) watching: Vec<Vec<OpId>>,
+
+    pub(crate) current: Option<TaskId>,
+    pub(crate) run_queue: VecDeque<TaskId>,
+    pub(crate) fresh: Vec<(TaskId, TaskFuture)>,
+    pub(crate) doomed: Vec<TaskId>,
+    /// First tasks of processes that have just been exec'd.
+    pub(crate) pending_mains: Vec<(Pid, Body)>,
+    /// What must end before the execution does: tasks, children between fork and exec, dying processes.
+    pub(crate) live: u32,
+
+    pub(crate) faults: Faults,
+    pub(crate) cancellable: Arc<[String]>,
+    pub(crate) time: Time,
+    pub(crate) programs: Arc<BTreeMap<String, Program>>,
+    /// Whether results are hashed into the pasts of tasks.
+    pub(crate) remember: bool,
+    pub(crate) judges: Judges,
+    /// The machine is switched off: whatever is dropped now has no effect.
+    pub(crate) off: bool,
+    pub(crate) workers_blocked_peak: u32,
+    /// The lock table when a violation ended the execution, if it is recorded.
+    pub(crate) lslocks_at_end: String,
+    touched: Vec<Touched>,
+}
+
+impl Default for State {
+    fn default() -> Self {
+        State {
+            kernel: Kernel::default(),
+            hosts: Vec::new(),
+            tasks: Vec::new(),
+            ops: Vec::new(),
+            free_ops: Vec::new(),
+            semaphores: Vec::new(),
+            mutexes: Vec::new(),
+            notifies: Vec::new(),
+            clock: Duration::ZERO,
+            step: 0,
+            regions: BTreeMap::new(),
+            next_region: 0,
+            enabled: Vec::new(),
+            due: Vec::new(),
+            timers: BTreeSet::new(),
+            hungry: Vec::new(),
+            fault_choices: Vec::new(),
+            watching: Vec::new(),
+            current: None,
+            run_queue: VecDeque::new(),
+            fresh: Vec::new(),
+            doomed: Vec::new(),
+            pending_mains: Vec::new(),
+            live: 0,
+            faults: Faults::default(),
+            cancellable: Arc::from([]),
+            time: Time::Free,
+            programs: Arc::default(),
+            remember: false,
+            judges: Judges::default(),
+            off: false,
+            workers_blocked_peak: 0,
+            lslocks_at_end: String::new(),
+            touched: Vec::new(),
+        }
+    }
+}
+
+impl State {
+    /// Forgets the last execution and starts from `start`, keeping what is allocated.
+    pub(crate) fn reset(&mut self, start: &Kernel) {
+        self.kernel.reset_to(start);
+        self.hosts.clear();
+        self.tasks.clear();
+        self.ops.clear();
+        self.free_ops.clear();
+        self.semaphores.clear();
+        self.mutexes.clear();
+        self.notifies.clear();
+        (self.clock, self.step, self.next_region) = (Duration::ZERO, 0, 0);
+        self.regions.clear();
+        self.enabled.clear();
+        self.due.clear();
+        self.timers.clear();
+        self.hungry.clear();
+        self.fault_choices.clear();
+        self.watching.iter_mut().for_each(Vec::clear);
+        (self.current, self.live, self.off, self.workers_blocked_peak) = (None, 0, false, 0);
+        self.run_queue.clear();
+        self.fresh.clear();
+        self.doomed.clear();
+        self.pending_mains.clear();
+        self.judges.violation = None;
+        if let Some(recording) = &mut self.judges.recording {
+            recording.clear();
+        }
+        for oracle in &mut self.judges.oracles {
+            oracle.begin();
+        }
+    }
+
+    /// Whether anybody would look at an event of this kind.
+    pub(crate) fn wants(&self, kinds: Kinds) -> bool {
+        self.judges.kinds.meets(kinds)
+    }
+
+    /// Tells everybody who watches what happened.
+    pub(crate) fn emit(&mut self, pid: Pid, task: Option<TaskId>, what: What) {
+        let kind = what.kind();
+        if !self.judges.kinds.meets(kind) {
+            return;
+        }
+        let event = Event { step: self.step, at: self.clock, process: pid, task, what };
+        let view = KernelView { kernel: &self.kernel, hosts: &self.hosts, tasks: &self.tasks, clock: self.clock };
+        for oracle in &mut self.judges.oracles {
+            if oracle.kinds().meets(kind)
+                && let Err(violation) = oracle.on(&event, &view)
+            {
+                self.judges.violation.get_or_insert(violation);
+            }
+        }
+        if let Some(recording) = &mut self.judges.recording {
+            recording.push(event);
+        }
+    }
+
+    /// The first violation stays.
+    pub(crate) fn violate(&mut self, violation: Violation) {
+        self.judges.violation.get_or_insert(violation);
+    }
+
+    /// Tells of a descriptor that was closed, and of the lock that went with it.
+    pub(crate) fn emit_closed(&mut self, pid: Pid, task: Option<TaskId>, fd: u32, closed: Closed) {
+        if let Some((ofd, mode)) = closed.lock_ended {
+            let what = What::Unlock { path: closed.path.clone(), file: closed.file, description: ofd.into(), mode };
+            self.emit(pid, task, what);
+        }
+        if self.wants(Kinds::DESCRIPTORS) {
+            self.emit(pid, task, What::Close { path: closed.path, descriptor: fd, file: closed.file });
+        }
+    }
+
+    /// Tells of a call that failed.
+    pub(crate) fn emit_failed(
+        &mut self,
+        pid: Pid,
+        task: Option<TaskId>,
+        call: &'static str,
+        subject: Arc<str>,
+        errno: Errno,
+    ) {
+        if self.wants(Kinds::FAILURES) {
+            self.emit(pid, task, What::Failed { call, subject, errno });
+        }
+    }
+
+    /// Looks again at every operation that waits for what the kernel has just changed.
+    pub(crate) fn settle(&mut self) {
+        let mut touched = std::mem::take(&mut self.touched);
+        self.kernel.take_touched(&mut touched);
+        for what in touched.drain(..) {
+            let (Touched::Locks(ino) | Touched::Pipe(ino)) = what;
+            let Some(watching) = self.watching.get_mut(ino as usize) else { continue };
+            let list = std::mem::take(watching);
+            for &id in &list {
+                self.evaluate(id);
+            }
+            self.watching[ino as usize] = list;
+        }
+        self.touched = touched;
+    }
+
+    /// Whether a process still acts, and with it the destructors of its tasks.
+    pub(crate) fn acts(&self, pid: Pid) -> bool {
+        !self.off && self.hosts.get(pid as usize).is_some_and(|host| host.alive)
+    }
+
+    /// The task being polled.
+    ///
+    /// # Panics
+    /// Outside of a step: a World operation was awaited by somebody else's executor.
+    pub(crate) fn current(&self) -> TaskId {
+        self.current.expect("an operation of SimWorld was polled outside of a scenario: it works only in a task of one")
+    }
+
+    /// A violation if an oracle that the scenario names never had anything to judge.
+    pub(crate) fn vacuous(&self) -> Option<Violation> {
+        let named = self.judges.oracles.iter().zip(&self.judges.named).filter(|&(_, &named)| named);
+        let idle = named.map(|(oracle, _)| oracle).find(|oracle| oracle.judged() == 0)?;
+        let text = format!("{:?} never had anything to judge: what the scenario promises did not come up", idle.name());
+        Some(Violation::new(crate::oracle::ViolationKind::Vacuous, text))
+    }
+
+    /// Who could make a choice, what it does, and to what.
+    pub(crate) fn describe(&self, choice: Choice) -> (String, &'static str, Arc<str>) {
+        match choice {
+            Choice::Act(id) | Choice::Expire(id) => {
+                let pending = &self.ops[id.slot as usize];
+                let pid = match pending.owner {
+                    Owner::Task(task) => self.tasks[task as usize].pid,
+                    Owner::Process(pid) => pid,
+                };
+                let name = if matches!(choice, Choice::Act(_)) { pending.op.name() } else { "expire" };
+                (self.owner_name(pending.owner), name, self.subject(pid, &pending.op))
+            }
+            Choice::Resume(task) => (self.task_name(task), "resume", "".into()),
+            Choice::Cancel(task) => (self.task_name(task), "cancel", "".into()),
+            Choice::Kill(pid) => (self.hosts[pid as usize].name.to_string(), "kill", "".into()),
+        }
+    }
+
+    /// Orders the choices of one agent: by how long ago they were announced.
+    pub(crate) fn age(&self, choice: Choice) -> u64 {
+        match choice {
+            Choice::Act(id) | Choice::Expire(id) => self.ops[id.slot as usize].seq.into(),
+            _ => 0,
+        }
+    }
+
+    /// An event in a sentence, with step and who.
+    pub(crate) fn tell(&self, event: &Event) -> String {
+        let view = KernelView { kernel: &self.kernel, hosts: &self.hosts, tasks: &self.tasks, clock: self.clock };
+        let at = if event.at.is_zero() { String::new() } else { format!(" at {:?}", event.at) };
+        format!("step {}{at}: {} {}", event.step, view.who(event), event.what)
+    }
+
+    /// How the one who could make a choice is called: `process` or `process/task`.
+    pub(crate) fn owner_name(&self, owner: Owner) -> String {
+        match owner {
+            Owner::Task(task) => self.task_name(task),
+            Owner::Process(pid) => self.hosts[pid as usize].name.to_string(),
+        }
+    }
+
+    /// `process` for the first task of a process, `process/task` for the others.
+    pub(crate) fn task_name(&self, id: TaskId) -> String {
+        let task = &self.tasks[id as usize];
+        let host = &self.hosts[task.pid as usize];
+        if host.main == Some(id) { host.name.to_string() } else { format!("{}/{}", host.name, task.name) }
+    }
+}

@@ -1,0 +1,163 @@
+//! What oracles and promises may look at: the machine, read-only.
+
+use std::time::Duration;
+
+use super::kernel::{DescriptorView, Kernel, Pid};
+use super::state::{Host, Phase, Task, TaskId};
+use crate::world::{LockMode, Thread};
+
+/// The simulated machine at one instant, read-only.
+pub struct KernelView<'a> {
+    pub(crate) kernel: &'a Kernel,
+    pub(crate) hosts: &'a [Host],
+    pub(crate) tasks: &'a [Task],
+    pub(crate) clock: Duration,
+}
+
+/// A held lock.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HeldLock {
+    /// The path that the description was opened under.
+    pub path: std::sync::Arc<str>,
+    /// st_ino of the file.
+    pub inode: u64,
+    /// The description that owns the lock.
+    pub description: u64,
+    /// How it excludes others.
+    pub mode: LockMode,
+    /// The processes that have a descriptor of that description.
+    pub processes: Vec<Pid>,
+}
+
+/// The content of a file; what tests ask of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Content(Option<Vec<u8>>);
+
+impl Content {
+    /// Whether there is such a file.
+    pub fn exists(&self) -> bool {
+        self.0.is_some()
+    }
+    /// Its bytes; none if it does not exist.
+    pub fn bytes(&self) -> &[u8] {
+        self.0.as_deref().unwrap_or_default()
+    }
+    /// Its text, with what is not UTF-8 replaced; empty if it does not exist.
+    pub fn text(&self) -> std::borrow::Cow<'_, str> {
+        String::from_utf8_lossy(self.bytes())
+    }
+    /// Whether the text contains `part`.
+    pub fn contains(&self, part: &str) -> bool {
+        self.text().contains(part)
+    }
+    /// Whether the text contains every one of `parts`.
+    pub fn contains_all<'p>(&self, parts: impl IntoIterator<Item = &'p str>) -> bool {
+        let text = self.text();
+        parts.into_iter().all(|part| text.contains(part))
+    }
+}
+
+impl PartialEq<&str> for Content {
+    fn eq(&self, other: &&str) -> bool {
+        self.0.as_deref() == Some(other.as_bytes())
+    }
+}
+
+impl KernelView<'_> {
+    /// The content of a file; follows symbolic links.
+    pub fn read(&self, path: &str) -> Content {
+        Content(self.kernel.content(path).map(<[u8]>::to_vec))
+    }
+    /// Whether something is there.
+    pub fn exists(&self, path: &str) -> bool {
+        self.kernel.find(path).is_some()
+    }
+    /// st_ino of what is there.
+    pub fn inode(&self, path: &str) -> Option<u64> {
+        self.kernel.find(path).map(u64::from)
+    }
+    /// The names in a directory, sorted; none if it is not one.
+    pub fn list(&self, path: &str) -> Vec<String> {
+        self.kernel.names_in(path)
+    }
+    /// Calls `visit` with every path and whether it is a directory.
+    pub fn walk(&self, mut visit: impl FnMut(&str, bool)) {
+        self.kernel.walk_tree(&mut visit);
+    }
+    /// The clock of the machine.
+    pub fn now(&self) -> Duration {
+        self.clock
+    }
+    /// Locks held now, over all processes.
+    pub fn lock_count(&self) -> u32 {
+        self.kernel.locks_held()
+    }
+    /// Every held lock.
+    pub fn locks(&self) -> Vec<HeldLock> {
+        let mut locks = Vec::new();
+        for (inode, description, mode) in self.kernel.held_locks() {
+            let mut path = None;
+            let mut processes = Vec::new();
+            for pid in 0..self.kernel.process_count() {
+                if let Some(d) = self.kernel.descriptors(pid).find(|d| d.description == description) {
+                    path = Some(d.path);
+                    processes.push(pid);
+                }
+            }
+            let path = path.unwrap_or_else(|| "".into());
+            locks.push(HeldLock { path, inode: inode.into(), description: description.into(), mode, processes });
+        }
+        locks
+    }
+    /// How many processes there have been; their numbers are below it.
+    pub fn processes(&self) -> u32 {
+        self.kernel.process_count()
+    }
+    /// The name of a process.
+    pub fn process_name(&self, pid: Pid) -> &str {
+        self.hosts.get(pid as usize).map_or("?", |host| &host.name)
+    }
+    /// The name of a task, with that of its process.
+    pub fn task_name(&self, id: TaskId) -> String {
+        let Some(task) = self.tasks.get(id as usize) else { return "?".into() };
+        let host = &self.hosts[task.pid as usize];
+        if host.main == Some(id) { host.name.to_string() } else { format!("{}/{}", host.name, task.name) }
+    }
+    /// Who did it: the task if there is one, else the process.
+    pub fn who(&self, event: &crate::world::Event) -> String {
+        event.task.map_or_else(|| self.process_name(event.process).to_owned(), |task| self.task_name(task))
+    }
+    /// Whether a task lives, and which kind of thread it runs on.
+    pub fn task_thread(&self, id: TaskId) -> Option<Thread> {
+        let task = self.tasks.get(id as usize)?;
+        (!matches!(task.phase, Phase::Finished | Phase::Dead)).then_some(task.thread)
+    }
+    /// Whether a process has neither ended nor been killed.
+    pub fn alive(&self, pid: Pid) -> bool {
+        self.hosts.get(pid as usize).is_some_and(|host| host.alive)
+    }
+    /// Who forked a process.
+    pub fn parent(&self, pid: Pid) -> Option<Pid> {
+        self.kernel.parent_of(pid)
+    }
+    /// The descriptors that a process has open, by number.
+    pub fn descriptors(&self, pid: Pid) -> Vec<DescriptorView> {
+        self.kernel.descriptors(pid).collect()
+    }
+    /// How many descriptors a process has open.
+    pub fn descriptor_count(&self, pid: Pid) -> u32 {
+        self.kernel.descriptors_open(pid)
+    }
+    /// The highest descriptor number that a process ever had, plus one.
+    pub fn descriptor_peak(&self, pid: Pid) -> u32 {
+        self.kernel.descriptors_peak(pid)
+    }
+    /// The lock table, in the columns of `lslocks(8)`.
+    pub fn lslocks(&self) -> String {
+        self.kernel.lslocks(&|pid| self.process_name(pid).to_owned())
+    }
+    /// The open files, in the columns of `lsof(8)`.
+    pub fn lsof(&self) -> String {
+        self.kernel.lsof(&|pid| self.process_name(pid).to_owned())
+    }
+}
