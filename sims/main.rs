@@ -20,11 +20,8 @@ const SCHEDULES: u64 = if cfg!(feature = "exhaustive") { 3_000_000 } else { 2_00
 type Rows = Arc<Mutex<Vec<(String, String)>>>;
 
 fn check(case: &Case, rows: &Rows) -> Result<(), Failed> {
-    let strategy = if cfg!(feature = "exhaustive") {
-        Strategy::dfs(SCHEDULES)
-    } else {
-        Strategy::default().schedules(SCHEDULES)
-    };
+    let strategy =
+        if cfg!(feature = "exhaustive") { Strategy::dfs(SCHEDULES) } else { Strategy::default().schedules(SCHEDULES) };
     let exploration = case.scenario.explore(strategy);
     let name = format!("{} {}", case.scenario.name(), case.scenario.case_name());
     rows.lock().expect("no test panics while it holds this").push((name, tell(&exploration)));
