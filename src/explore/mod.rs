@@ -21,6 +21,8 @@ use dfs::Dfs;
 use sample::{Pct, Random};
 pub(crate) use stopwatch::Stopwatch;
 
+/// A depth-first search gives up when an execution has more steps than that: it would not come back from there.
+const SEARCH_STEPS_MAX: u64 = 10_000;
 /// How many executions are spent on making a failing schedule shorter.
 const SHORTEN_EXECUTIONS: u32 = 3_000;
 
@@ -393,19 +395,25 @@ impl Run<'_> {
 
     fn search(&mut self, cache: bool, until: u64) -> (Stop, Option<u64>) {
         let mut dfs = Dfs::new(cache);
+        let steps_max = self.plan.steps_max;
+        self.plan.steps_max = steps_max.min(SEARCH_STEPS_MAX);
         self.machine.core.lock().remember = cache;
         let stop = loop {
             if self.tally.executions >= until {
                 break Stop::Count;
             }
-            if let Some(stop) = self.execute(&mut dfs) {
-                break stop;
+            match self.execute(&mut dfs) {
+                // Somebody polls, and the search lets nobody else go on: only a fair scheduler comes to an end here.
+                Some(Stop::Violated(violation, _)) if violation.kind == ViolationKind::Endless => break Stop::Count,
+                Some(stop) => break stop,
+                None => {}
             }
             if !dfs.advance() {
                 break Stop::Exhausted;
             }
         };
         self.machine.core.lock().remember = false;
+        self.plan.steps_max = steps_max;
         (stop, (cache && !dfs.cache_refused).then(|| dfs.states()))
     }
 }

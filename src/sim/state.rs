@@ -381,6 +381,12 @@ impl State {
         }
     }
 
+    /// Whether a choice lets somebody go on who has just given others the time to.
+    pub(crate) fn is_patience(&self, choice: Choice) -> bool {
+        let Choice::Act(id) = choice else { return false };
+        matches!(self.ops[id.slot as usize].op, super::Op::Sleep { .. } | super::Op::Yield)
+    }
+
     /// Orders the choices of one agent: by how long ago they were announced.
     pub(crate) fn age(&self, choice: Choice) -> u64 {
         match choice {
