@@ -147,6 +147,13 @@ pub(crate) struct Judges {
     pub(crate) violation: Option<Violation>,
 }
 
+impl Judges {
+    /// What the execution has shown that counts together with others.
+    pub(crate) fn evidence(&self) -> impl Iterator<Item = Arc<str>> {
+        self.oracles.iter().flat_map(|oracle| oracle.evidence())
+    }
+}
+
 /// See the [module documentation](self).
 pub(crate) struct State {
     pub(crate) kernel: Kernel,
