@@ -1,1 +1,3 @@
+//! Scenarios.
+
 fn main() {}

@@ -2,3 +2,4 @@
 
 mod executor_model;
 mod protocol;
+mod run_build;
