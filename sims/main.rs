@@ -1,3 +1,3 @@
-//! Scenarios.
+//! The scenarios: one file per problem.
 
 fn main() {}

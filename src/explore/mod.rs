@@ -396,6 +396,7 @@ impl Run<'_> {
 
     fn search(&mut self, cache: bool, until: u64) -> (Stop, Option<u64>) {
         let mut dfs = Dfs::new(cache);
+        self.machine.core.lock().remember = cache;
         let stop = loop {
             if self.tally.executions >= until {
                 break Stop::Count;
@@ -407,6 +408,7 @@ impl Run<'_> {
                 break Stop::Exhausted;
             }
         };
+        self.machine.core.lock().remember = false;
         (stop, (cache && !dfs.cache_refused).then(|| dfs.states()))
     }
 }

@@ -368,7 +368,8 @@ impl State {
         let remember = self.remember;
         let Some(pending) = self.pending_mut(id) else { return };
         let Owner::Task(task_id) = pending.owner else { return };
-        let value = if remember { super::fingerprint::hash(&(pending.seq, &outcome)) } else { 0 };
+        // Its arguments too: what tasks share beside the World shows in what they ask for.
+        let value = if remember { super::fingerprint::hash(&(pending.seq, &pending.op, &outcome)) } else { 0 };
         pending.stage = Stage::Acted(outcome);
         if let Some(waker) = &pending.waker {
             waker.wake_by_ref();
