@@ -1,8 +1,11 @@
 //! Exploring: which schedules are tried, what they add up to, and how a failure is told and kept.
 
+#![expect(clippy::disallowed_types, reason = "how long an exploration took is told, never decided on by a schedule")]
+
 mod dfs;
 mod key;
 mod replay;
+mod retell;
 mod rng;
 mod sample;
 mod strategy;
@@ -10,6 +13,8 @@ mod strategy;
 use std::time::{Duration, Instant};
 
 pub use key::{KEY_LENGTH_MAX, Key, KeyError};
+pub(crate) use retell::retell;
+pub use retell::{Retold, Told};
 pub use strategy::{Method, Strategy};
 
 use crate::oracle::{Violation, ViolationKind};
@@ -305,27 +310,8 @@ fn tell(
 
 /// Replays a schedule: the failure, if it fails, and everything that happened.
 pub(crate) fn replay_key(scenario: &Scenario, key: &Key) -> (Option<Failure>, Vec<String>) {
-    let (plan, mut machine) = (scenario.plan(), Machine::default());
-    {
-        let mut state = machine.core.lock();
-        state.judges = scenario.judges();
-        state.judges.recording = Some(Vec::new());
-        state.judges.kinds = crate::world::Kinds::ALL;
-    }
-    let violation = replay::replay(&mut machine, &plan, &key.deviations);
-    let mut state = machine.core.lock();
-    let events = state.judges.recording.take().unwrap_or_default();
-    let story: Vec<String> = events.iter().map(|event| state.tell(event)).collect();
-    let lslocks = state.lslocks_at_end.clone();
-    let failure = violation.map(|violation| Failure {
-        violation,
-        key: Some(key.clone()),
-        story: story.clone(),
-        events,
-        lslocks,
-        executions: 1,
-    });
-    (failure, story)
+    let Retold { failure, story, .. } = retell(scenario, key);
+    (failure, story.iter().map(Told::to_string).collect())
 }
 
 struct Run<'a> {

@@ -30,7 +30,7 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Arc;
 
-use crate::explore::{Exploration, Failure, Key, Progress, Strategy};
+use crate::explore::{Exploration, Failure, Key, Progress, Retold, Strategy};
 use crate::oracle::{Leak, Oracle};
 use crate::sim::kernel::Kernel;
 use crate::sim::state::Judges;
@@ -326,6 +326,11 @@ impl Scenario {
     /// Replays a schedule: the failure, if it still fails, and everything that happened, told.
     pub fn replay(&self, key: &Key) -> (Option<Failure>, Vec<String>) {
         crate::explore::replay_key(self, key)
+    }
+
+    /// The same with every event by itself, and the lock table at the end whether it fails or not.
+    pub fn retell(&self, key: &Key) -> Retold {
+        crate::explore::retell(self, key)
     }
 
     /// Its name.
