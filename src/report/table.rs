@@ -75,13 +75,13 @@ impl Report for Table {
         ];
         let sizes = sizes(row.cases.iter().map(|judged| judged.case));
         let mut text = styled(judgement, &format!("{}  {sizes}", self.columns.line(&cells)));
-        if self.detailed {
-            text += &row.cases.iter().map(case_line).collect::<String>();
-        }
         text += &violation(row);
-        let complaints = row.cases.iter().filter_map(|case| Some((case.size(), case.judgement(), case.complaint()?)));
-        for (size, judgement, complaint) in complaints {
-            text += &styled(judgement, &format!("    {size}: {complaint}"));
+        for judged in &row.cases {
+            match judged.complaint() {
+                Some(complaint) => text += &styled(judged.judgement(), &format!("    {}: {complaint}", judged.size())),
+                None if self.detailed => text += &case_line(judged),
+                None => {}
+            }
         }
         if self.detailed
             && let Some(report) = row.violated().and_then(Judged::report)
@@ -94,10 +94,7 @@ impl Report for Table {
     fn end(&mut self, elapsed: Duration) -> String {
         let all = self.judgements.len();
         let count = |judgement| self.judgements.iter().filter(|found| **found == judgement).count();
-        let mut text = match count(Judgement::Expected) {
-            expected if expected == all => format!("all {all} rows are as expected"),
-            expected => format!("{expected} of {all} rows are as expected"),
-        };
+        let mut text = format!("{} of {all} rows are as expected", count(Judgement::Expected));
         for (judgement, word) in [(Judgement::Unexpected, "not as expected"), (Judgement::Inconclusive, "inconclusive")]
         {
             if count(judgement) > 0 {
@@ -122,13 +119,16 @@ fn violation(row: &Row<'_>) -> String {
     }
 }
 
-/// A case of a policy that was asked for by name.
+/// A case that is as expected, of a policy that was asked for by name.
 fn case_line(judged: &Judged<'_>) -> String {
     let (size, exploration) = (judged.size(), &judged.exploration);
     let kind = judged.failure().map(|failure| format!(" ({})", failure.violation.kind)).unwrap_or_default();
-    let all = if super::row::exhaustive(exploration) { ", which are all" } else { "" };
-    let executions = HumanCount(exploration.executions);
-    format!("    {size}: {}{kind}, {executions} executions{all}\n", exploration.verdict.word())
+    let all = if super::row::exhaustive(exploration) { ", all there are" } else { "" };
+    let executions = match exploration.executions {
+        1 => "1 execution".to_owned(),
+        n => format!("{} executions", HumanCount(n)),
+    };
+    format!("    {size}: {}{kind}, {executions}{all}\n", exploration.verdict.word())
 }
 
 /// What the cases vary, from the least to the most: `workers=1..3,tasks=2`.

@@ -67,11 +67,11 @@ const AFTER_HELP: &str = "\
 Examples:
   flockstep check                                  everything, with our own engine
   flockstep check shard-lock                       the scenarios whose names begin like that
-  flockstep check shard-lock/none                  one policy, with the whole report of what it breaks
+  flockstep check shard-lock/none                  one policy, with a report of what it breaks
   flockstep check --engine seeded --engine loom    two opinions
   flockstep check --exhaustive --time-limit 600    a proof for these sizes, or no answer
   flockstep check --strategy pct --schedules 50000 --seed 7
-  flockstep check --format json | jq 'select(.verdict != .expected)'
+  flockstep check --format json | jq -c 'select(any(.cases[]; .as_expected | not))'
 
 Keys longer than 400 characters are written to proptest-regressions/keys/ in the current directory; the file stands for the key.
 
