@@ -143,3 +143,73 @@ impl Row<'_> {
 pub(crate) fn exhaustive(exploration: &Exploration) -> bool {
     matches!(exploration.verdict, Verdict::Upheld { exhaustive: true, .. })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use flockstep::{Violation, ViolationKind, scenario};
+
+    fn upheld() -> Verdict {
+        Verdict::Upheld { executions: 1, exhaustive: true }
+    }
+
+    fn violated(kind: ViolationKind) -> Verdict {
+        Verdict::Violated(Box::new(Failure {
+            violation: Violation::new(kind, "it is broken"),
+            key: None,
+            story: Vec::new(),
+            events: Vec::new(),
+            lslocks: String::new(),
+            executions: 1,
+        }))
+    }
+
+    fn inconclusive() -> Verdict {
+        Verdict::Inconclusive("interrupted".into())
+    }
+
+    fn exploration(verdict: Verdict) -> Exploration {
+        let (elapsed, peaks) = (Duration::from_secs(1), Peaks { descriptors: 4, locks: 1, workers_blocked: 0 });
+        Exploration { verdict, executions: 10, steps: 100, states: None, elapsed, makespan: None, peaks }
+    }
+
+    /// A policy that is expected to leak at size 2 and nowhere else.
+    fn policy() -> Policy {
+        let policy = Policy::new("locks", "historic", "forgets to unlock").upheld([("tasks", 1)], scenario(""));
+        policy.violated([("tasks", 2)], [ViolationKind::Leak], scenario("")).upheld([("tasks", 3)], scenario(""))
+    }
+
+    fn row(policy: &Policy, verdicts: [Verdict; 3]) -> Row<'_> {
+        let judged = |(case, verdict)| Judged { case, exploration: exploration(verdict), key: None };
+        let cases = policy.cases.iter().zip(verdicts).map(judged).collect();
+        Row { policy, engine: "seeded", strategy: "dfs", cases }
+    }
+
+    #[test]
+    fn a_row_is_as_expected_if_every_case_is() {
+        let policy = policy();
+        let row = row(&policy, [upheld(), violated(ViolationKind::Leak), upheld()]);
+        assert_eq!((row.judgement(), row.verdict()), (Judgement::Expected, "violated"));
+        assert_eq!((row.executions(), row.peaks().descriptors), (30, 4));
+    }
+
+    #[test]
+    fn the_unexpected_outweighs_the_inconclusive() {
+        let policy = policy();
+        let cut = row(&policy, [inconclusive(), violated(ViolationKind::Leak), upheld()]);
+        assert_eq!((cut.judgement(), cut.verdict()), (Judgement::Inconclusive, "violated"));
+        let passes = row(&policy, [inconclusive(), upheld(), upheld()]);
+        assert_eq!((passes.judgement(), passes.verdict()), (Judgement::Unexpected, "inconclusive"));
+        assert_eq!(passes.cases[1].complaint().unwrap(), "upheld, though expected: leak");
+    }
+
+    #[test]
+    fn a_violation_of_another_kind_is_unexpected_and_told_first() {
+        let policy = policy();
+        let elsewhere = row(&policy, [upheld(), violated(ViolationKind::Leak), violated(ViolationKind::Publish)]);
+        assert_eq!(elsewhere.judgement(), Judgement::Unexpected);
+        assert_eq!(elsewhere.violated().unwrap().size(), "tasks=3");
+        let other = row(&policy, [upheld(), violated(ViolationKind::Publish), upheld()]);
+        assert_eq!(other.cases[1].complaint().unwrap(), "violated otherwise than expected: leak");
+    }
+}

@@ -44,3 +44,14 @@ fn file_name(key: &Key, engine: &str) -> String {
     let words: Vec<&str> = name.split('-').filter(|word| !word.is_empty()).collect();
     words.join("-") + ".key"
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_named_by_what_fails() {
+        let key: Key = "lock-order/ab%20ba:tasks=2,processes=1:-".parse().unwrap();
+        assert_eq!(file_name(&key, "seeded"), "lock-order-ab-ba-tasks-2-processes-1-seeded.key");
+    }
+}
