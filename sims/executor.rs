@@ -53,9 +53,8 @@ pub(crate) async fn work_soundly<W: World>(world: W, cache: Cache<W>, path: Stri
 
 /// A process whose tasks do `work`, each on the path given for it.
 async fn all_of<W: World>(world: W, paths: Vec<&'static str>, place: Place) -> Result<()> {
-    let start = |(n, path): (usize, &&str)| {
-        world.spawn(&format!("{path}-{n}"), work(world.clone(), (*path).to_owned(), place))
-    };
+    let start =
+        |(n, path): (usize, &&str)| world.spawn(&format!("{path}-{n}"), work(world.clone(), (*path).to_owned(), place));
     let tasks: Vec<_> = paths.iter().enumerate().map(start).collect();
     for task in tasks {
         task.await.expect("nobody aborts it")?;

@@ -121,10 +121,16 @@ pub(crate) fn policies() -> Vec<Policy> {
         policy("unlink-after-unlock", "removes the lock file after unlocking: it may be another one's by then")
             .upheld(size(1), scene(1, unlink_after_unlock))
             .violated(size(3), two_owners.clone(), scene(3, unlink_after_unlock)),
-        policy("unlink-before-unlock-unvalidated", "removes it while locked, but waiters do not notice")
-            .violated(size(3), two_owners.clone(), scene(3, unlink_before_unlock_unvalidated)),
-        policy("lock-in-deleted-dir", "the lock file goes with the directory that it protects")
-            .violated(size(3), two_owners, scene(3, lock_in_deleted_dir)),
+        policy("unlink-before-unlock-unvalidated", "removes it while locked, but waiters do not notice").violated(
+            size(3),
+            two_owners.clone(),
+            scene(3, unlink_before_unlock_unvalidated),
+        ),
+        policy("lock-in-deleted-dir", "the lock file goes with the directory that it protects").violated(
+            size(3),
+            two_owners,
+            scene(3, lock_in_deleted_dir),
+        ),
         policy("unlink-validated", "removes it while locked, and every waiter compares inode and path")
             .upheld(size(2), scene(2, unlink_validated))
             .upheld(size(3), scene(3, unlink_validated)),

@@ -53,7 +53,9 @@ fn machine() -> Scenario {
 }
 
 fn watched(scene: Scenario) -> Scenario {
-    scene.oracle(|| LockOrder::new().rank("/locks/project.lock", "project", 1).rank("/locks/venv.lock", "environment", 2))
+    scene.oracle(|| {
+        LockOrder::new().rank("/locks/project.lock", "project", 1).rank("/locks/venv.lock", "environment", 2)
+    })
 }
 
 fn across() -> Scenario {
@@ -84,8 +86,11 @@ pub(crate) fn policies() -> Vec<Policy> {
             .upheld([("processes", 1)], alone())
             .violated([("processes", 2)], cycle(), across())
             .violated([("processes", 2), ("watched", 1)], [ViolationKind::LockOrder], watched(across())),
-        policy("self-reentry", "a task locks a file again that it has locked: another description, so it waits for itself")
-            .violated([("tasks", 1)], cycle(), again()),
+        policy(
+            "self-reentry",
+            "a task locks a file again that it has locked: another description, so it waits for itself",
+        )
+        .violated([("tasks", 1)], cycle(), again()),
         sound_policy,
     ]
 }

@@ -58,9 +58,9 @@ fn project(name: &str, backend: &str) -> PathBuf {
         "from setuptools import setup\nsetup(name='{name}', version='1.0', packages=['{name}'], package_dir={{'': 'src'}})\n"
     );
     let (requires, backend) = match backend {
-        // No backend named: setup.py. It shares the environment of the other setuptools project.
-        "setup.py" => ("setuptools>=61", String::new()),
-        "setuptools" => ("setuptools>=61", "build-backend = 'setuptools.build_meta'\n".to_owned()),
+        // No backend named: setup.py. Both setuptools projects share one environment: older versions ask for wheel as well.
+        "setup.py" => ("setuptools>=61', 'wheel", String::new()),
+        "setuptools" => ("setuptools>=61', 'wheel", "build-backend = 'setuptools.build_meta'\n".to_owned()),
         other => (other, format!("build-backend = '{other}.build'\n")),
     };
     let metadata = format!("[project]\nname = '{name}'\nversion = '1.0'\n");
@@ -88,7 +88,9 @@ fn wheel(name: &str, first: &str) -> String {
 fn command(arguments: &[&str], inputs: &[&Path]) -> Command {
     let mut command = Command::new(FLOCKSTEP);
     command.args(["run", "build", "--format", "json"]).args(arguments).args(inputs);
-    command.env("FLOCKSTEP_CACHE", PLACE.join("cache"));
+    let tmp = PLACE.join("tmp");
+    fs::create_dir_all(&tmp).unwrap();
+    command.env("FLOCKSTEP_CACHE", PLACE.join("cache")).env("TMPDIR", tmp);
     command
 }
 
@@ -137,6 +139,17 @@ fn two_processes_build_each_project_once_and_an_edit_once_more() {
     assert_counts(&build(&arguments, &inputs).0, 1, 7, 0);
 }
 
+/// A program that writes an archive with a link out of it.
+const UNSAFE_ARCHIVE: &str = "
+import io, sys, tarfile
+with tarfile.open(sys.argv[1], 'w:gz') as tar:
+    for name in ['pyproject.toml', 'link']:
+        member = tarfile.TarInfo('unsafe-1.0/' + name)
+        if name == 'link':
+            member.type, member.linkname = tarfile.SYMTYPE, '../../x'
+        tar.addfile(member, io.BytesIO())
+";
+
 #[test]
 fn what_cannot_be_built_says_why_and_the_rest_is_built() {
     if !python_is_here("what_cannot_be_built_says_why_and_the_rest_is_built") {
@@ -145,15 +158,20 @@ fn what_cannot_be_built_says_why_and_the_rest_is_built() {
     let empty = tree("empty", &[("README", "")]);
     let broken = own_backend("broken", "    raise ValueError('the reason of the backend')\n");
     let archive = tree("archives", &[("not-1.0.tar.gz", "no archive")]).join("not-1.0.tar.gz");
+    let unsafe_archive = archive.with_file_name("unsafe-1.0.tar.gz");
+    let made = Command::new("python3").args(["-c", UNSAFE_ARCHIVE]).arg(&unsafe_archive).status().unwrap();
+    assert!(made.success());
     let good = own_backend("good", &wheel("good", "pass"));
     let missing = PLACE.join("missing");
-    let (summary, errors, code) = build(&["--processes", "2"], &[&empty, &broken, &archive, &missing, &good]);
+    let (summary, errors, code) =
+        build(&["--processes", "2"], &[&empty, &broken, &archive, &unsafe_archive, &missing, &good]);
     assert_eq!(code, 1);
-    assert_counts(&summary, 1, 1, 8);
+    assert_counts(&summary, 1, 1, 10);
     for (path, cause) in [
         (&empty, "it has neither pyproject.toml nor setup.py"),
         (&broken, "build_wheel failed"),
         (&archive, "it is no .tar.gz archive"),
+        (&unsafe_archive, "its link 'unsafe-1.0/link' leads outside, to '../../x'"),
         (&missing, "there is no such file or directory"),
     ] {
         let path = path.canonicalize().unwrap_or_else(|_| path.clone());
@@ -161,7 +179,7 @@ fn what_cannot_be_built_says_why_and_the_rest_is_built() {
         assert_eq!(errors.matches(&expected).count(), 1, "{expected} in {errors}");
     }
     assert!(errors.contains("| ValueError: the reason of the backend"), "{errors}");
-    assert_eq!(errors.matches("remedy: ").count(), 4, "{errors}");
+    assert_eq!(errors.matches("remedy: ").count(), 5, "{errors}");
 }
 
 #[test]

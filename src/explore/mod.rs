@@ -8,9 +8,10 @@ mod replay;
 mod retell;
 mod rng;
 mod sample;
+mod stopwatch;
 mod strategy;
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 pub use key::{KEY_LENGTH_MAX, Key, KeyError};
 pub(crate) use retell::retell;
@@ -23,6 +24,7 @@ use crate::sim::{Chooser, End, Machine, Plan, State};
 use crate::world::Event;
 use dfs::Dfs;
 use sample::{Pct, Random};
+pub(crate) use stopwatch::Stopwatch;
 
 /// How many executions are spent on making a failing schedule shorter.
 const SHORTEN_EXECUTIONS: u32 = 3_000;
@@ -215,7 +217,7 @@ pub(crate) fn explore(scenario: &Scenario, strategy: &Strategy, progress: Progre
         plan: scenario.plan(),
         machine: Machine::default(),
         tally: Tally::default(),
-        start: now(),
+        start: Stopwatch::start(),
         strategy,
         progress,
         next_tick: 256,
@@ -224,11 +226,6 @@ pub(crate) fn explore(scenario: &Scenario, strategy: &Strategy, progress: Progre
     let (stop, states) = run.explore();
     let Run { plan, machine, tally, start, .. } = run;
     conclude(scenario, strategy, plan, machine, tally, stop, states, start)
-}
-
-#[expect(clippy::disallowed_methods, reason = "how long an exploration took is told, never decided on by a schedule")]
-pub(crate) fn now() -> Instant {
-    Instant::now()
 }
 
 /// From what stopped an exploration to its verdict.
@@ -241,7 +238,7 @@ pub(crate) fn conclude(
     tally: Tally,
     stop: Stop,
     states: Option<u64>,
-    start: Instant,
+    start: Stopwatch,
 ) -> Exploration {
     let executions = tally.executions;
     let verdict = match stop {
@@ -318,7 +315,7 @@ struct Run<'a> {
     plan: Plan,
     machine: Machine,
     tally: Tally,
-    start: Instant,
+    start: Stopwatch,
     strategy: &'a Strategy,
     progress: Progress<'a>,
     next_tick: u64,

@@ -49,3 +49,33 @@ async fn fill<W: World>(world: &W, path: &str, file: W::File) -> crate::world::R
     world.close(file).await?;
     world.close(original).await
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::os::OsWorld;
+    use crate::protocol::Settings;
+    use crate::world::{Files as _, read_file};
+
+    #[test]
+    fn a_wheel_replaces_the_one_before_and_nothing_else_is_left() {
+        let dir = tempfile::tempdir().unwrap();
+        let dir = dir.path().to_str().unwrap().to_owned();
+        OsWorld::run(1, 1, |world| async move {
+            let cache = Cache::new(&world, Settings::new(&*dir, &*dir)).unwrap();
+            world.mkdir(&format!("{dir}/out")).await.unwrap();
+            for content in ["the first", "another"] {
+                let file = world.open(&format!("{dir}/a.whl"), OpenOptions::replace()).await.unwrap();
+                write_all(&world, &file, content.as_bytes()).await.unwrap();
+                let placed = place(&world, &cache, &format!("{dir}/a.whl"), &format!("{dir}/out")).await.unwrap();
+                assert_eq!(read_file(&world, &placed).await.unwrap(), content.as_bytes());
+            }
+            assert_eq!(world.read_dir(&format!("{dir}/out")).await.unwrap().len(), 1);
+
+            let missing = place(&world, &cache, &format!("{dir}/b.whl"), &format!("{dir}/out")).await;
+            assert!(missing.is_err());
+            assert_eq!(world.read_dir(&format!("{dir}/out")).await.unwrap().len(), 1);
+        })
+        .unwrap();
+    }
+}

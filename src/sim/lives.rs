@@ -299,6 +299,7 @@ impl State {
                 Ok(Ret::Child { pid: child, descriptors })
             }
             Err(errno) => {
+                self.emit_failed(parent, None, "pidfd_open", command.program().into(), errno);
                 self.kill(child);
                 for fd in descriptors {
                     let closed = self.kernel.close(parent, fd).expect("open since the fork");

@@ -44,6 +44,8 @@ pub(crate) enum Phase {
 pub(crate) struct Task {
     pub(crate) pid: Pid,
     pub(crate) name: Arc<str>,
+    /// Who spawned it, or gave the section away.
+    pub(crate) parent: Option<TaskId>,
     pub(crate) thread: Thread,
     pub(crate) phase: Phase,
     /// Owns its thread now.

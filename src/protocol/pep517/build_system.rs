@@ -123,7 +123,7 @@ mod tests {
                 .unwrap()
         };
         assert!(system("SetupTools>=61", "own_backend").needs_tree_lock());
-        assert!(system("setuptools[core] ; python_version>'3'", "own_backend").needs_tree_lock());
+        assert!(system("setuptools[core] ; python_version>3", "own_backend").needs_tree_lock());
         assert!(!system("setuptools_scm", "hatchling.build").needs_tree_lock());
         assert!(!system("flit_core", "setuptoolsish.build").needs_tree_lock());
     }

@@ -39,6 +39,8 @@ struct ResultLine<'a> {
     seconds: f64,
     #[serde(skip_serializing_if = "Option::is_none")]
     wheel: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<&'a str>,
 }
 
 /// What is known so far of a run. One line is printed for each input, however many processes there are: when it is built or has
@@ -127,8 +129,8 @@ impl Tally {
         }
         let name = &self.inputs[input];
         if self.format == Format::Json {
-            let wheel = (outcome != Outcome::Failed).then_some(text);
-            let line = ResultLine { input: name, process, result: outcome, seconds: rounded(seconds), wheel };
+            let (wheel, error) = if outcome == Outcome::Failed { (None, Some(text)) } else { (Some(text), None) };
+            let line = ResultLine { input: name, process, result: outcome, seconds: rounded(seconds), wheel, error };
             return self.print(&serde_json::to_string(&line).expect("plain data"));
         }
         let everybody = self.outcomes.iter().all(|outcomes| outcomes[input].is_some());

@@ -20,10 +20,11 @@ pub(super) enum Ended {
     Stopped,
 }
 
-/// The threads that hold a future up by a system call: each lane's files, and the digests of the sources.
+/// A worker is busy for as long as a file operation takes, and an environment has a thousand files that must reach the disk. With some
+/// more, the other builds go on meanwhile.
 const WORKERS: usize = 4;
-/// Sections on the pool: digests, one at a time.
-const BLOCKING_THREADS: usize = 2;
+/// The pool computes the digests of the sources, one after the other.
+const BLOCKING_THREADS: usize = 1;
 
 /// Says something to whoever started the work.
 pub(super) trait Say: Fn(&Line) + Clone + Send + Sync + 'static {}
@@ -58,8 +59,8 @@ pub(super) fn run(
             () = stop => Ended::Stopped,
             () = interrupt.requested() => Ended::Stopped,
         };
-        let peaks = world.peaks();
         if ended == Ended::Finished {
+            let peaks = world.peaks();
             say(&Line::End { descriptors: peaks.descriptors, locks: peaks.locks });
         }
         ended
@@ -96,7 +97,8 @@ fn settings(job: &Job, say: impl Say) -> Settings {
 /// The cache root, shared, as every user of the cache holds it.
 async fn enter(world: &OsWorld, cache: &Cache<OsWorld>, task: &mut Task<OsWorld>) -> Result<Lock<OsWorld>> {
     let root = task.lock(world, Rank::CacheRoot, &cache.lock_path(), LockMode::Shared).await?;
-    sweep(world, task).await?;
+    // What others have left is no reason not to build.
+    sweep(world, task).await.ok();
     Ok(root)
 }
 
@@ -112,6 +114,7 @@ async fn clean_up(world: &OsWorld, settings: Settings) -> Result<()> {
     Ok(())
 }
 
+/// The job, from the question who Python is to the last wheel.
 async fn all_of_it(
     world: &OsWorld,
     job: Job,
@@ -134,17 +137,7 @@ async fn all_of_it(
     begin.await;
     let root = enter(world, &cache, &mut task).await?;
 
-    // What cannot be planned is done; the rest is built.
-    let (mut wheels, mut places) = (Vec::new(), Vec::new());
-    for (input, path) in job.inputs.iter().enumerate() {
-        match Wheel::plan(world, path, &toolchain).await {
-            Ok(wheel) => {
-                wheels.push(wheel);
-                places.push(input);
-            }
-            Err(error) => say(&failed(input, 0.0, &error)),
-        }
-    }
+    let (wheels, places) = plan_all(world, &job, &toolchain, &say).await;
     let offset = places.iter().position(|input| *input >= job.offset).unwrap_or(0);
     let (reported, mut results) = mpsc::unbounded_channel();
     let report = move |index: usize, result: &Result<Obtained>| drop(reported.send((index, result.clone())));
@@ -164,6 +157,21 @@ async fn all_of_it(
     tokio::join!(building, putting);
     root.release().await;
     Ok(())
+}
+
+/// The inputs that can be built, and their places among all. The others are done.
+async fn plan_all(world: &OsWorld, job: &Job, toolchain: &Arc<Toolchain>, say: &impl Say) -> (Vec<Wheel>, Vec<usize>) {
+    let (mut wheels, mut places) = (Vec::new(), Vec::new());
+    for (input, path) in job.inputs.iter().enumerate() {
+        match Wheel::plan(world, path, toolchain).await {
+            Ok(wheel) => {
+                wheels.push(wheel);
+                places.push(input);
+            }
+            Err(error) => say(&failed(input, 0.0, &error)),
+        }
+    }
+    (wheels, places)
 }
 
 /// Puts the wheel of a result where the user wants it; where it is then.
