@@ -70,7 +70,7 @@ mod tests {
 
     #[test]
     fn what_is_unknown_is_answered_with_the_nearest() {
-        let error = all_matching(&["lok".into()], &policies()).unwrap_err().to_string();
+        let error = all_matching(&["lok".into()], &policies()).err().expect("an error").to_string();
         assert!(error.contains("nearest: lock"), "{error}");
     }
 }
