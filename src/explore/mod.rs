@@ -3,6 +3,7 @@
 mod dfs;
 mod key;
 mod replay;
+mod retell;
 mod rng;
 mod sample;
 mod stopwatch;
@@ -13,6 +14,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use key::{KEY_LENGTH_MAX, Key, KeyError};
+pub(crate) use retell::retell;
+pub use retell::{Retold, Told};
 pub use strategy::{Method, Strategy};
 
 use crate::oracle::{Violation, ViolationKind};
@@ -341,34 +344,8 @@ fn tell(
 /// Replays schedules one after the other before the same oracles, until one fails: the failure, if one does, and everything that happened
 /// in the last.
 pub(crate) fn replay_keys(scenario: &Scenario, keys: &[&Key]) -> (Option<Failure>, Vec<String>) {
-    let (plan, mut machine) = (scenario.plan(), Machine::default());
-    {
-        let mut state = machine.core.lock();
-        state.judges = scenario.judges();
-        state.judges.recording = Some(Vec::new());
-        state.judges.kinds = crate::world::Kinds::ALL;
-    }
-    let mut failed = None;
-    for &key in keys {
-        if let End::Violated(violation) = machine.run(&plan, &mut replay::Replay::new(&key.deviations)) {
-            failed = Some((violation, key.clone()));
-            break;
-        }
-    }
-    let mut state = machine.core.lock();
-    let events = state.judges.recording.take().unwrap_or_default();
-    let story: Vec<String> = events.iter().map(|event| state.tell(event)).collect();
-    let lslocks = state.lslocks_at_end.clone();
-    let failure = failed.map(|(violation, key)| Failure {
-        violation,
-        key: Some(key),
-        more_keys: Vec::new(),
-        story: story.clone(),
-        events,
-        lslocks,
-        executions: 1,
-    });
-    (failure, story)
+    let Retold { failure, story, .. } = retell(scenario, keys);
+    (failure, story.iter().map(Told::to_string).collect())
 }
 
 struct Run<'a> {

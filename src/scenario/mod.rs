@@ -30,7 +30,7 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Arc;
 
-use crate::explore::{Exploration, Failure, Key, Progress, Strategy};
+use crate::explore::{Exploration, Failure, Key, Progress, Retold, Strategy};
 use crate::oracle::{Leak, Oracle};
 use crate::sim::kernel::Kernel;
 use crate::sim::state::Judges;
@@ -333,6 +333,11 @@ impl Scenario {
     /// over [`more_keys`](Failure::more_keys) first.
     pub fn replay_together<'k>(&self, keys: impl IntoIterator<Item = &'k Key>) -> (Option<Failure>, Vec<String>) {
         crate::explore::replay_keys(self, &keys.into_iter().collect::<Vec<_>>())
+    }
+
+    /// The same with every event by itself, and the lock table at the end whether it fails or not.
+    pub fn retell(&self, key: &Key) -> Retold {
+        crate::explore::retell(self, &[key])
     }
 
     /// Its name.

@@ -402,13 +402,6 @@ impl State {
         }
     }
 
-    /// An event in a sentence, with step and who.
-    pub(crate) fn tell(&self, event: &Event) -> String {
-        let view = KernelView { kernel: &self.kernel, hosts: &self.hosts, tasks: &self.tasks, clock: self.clock };
-        let at = if event.at.is_zero() { String::new() } else { format!(" at {:?}", event.at) };
-        format!("step {}{at}: {} {}", event.step, view.who(event), event.what)
-    }
-
     /// How the one who could make a choice is called: `process` or `process/task`.
     pub(crate) fn owner_name(&self, owner: Owner) -> String {
         match owner {
