@@ -17,7 +17,8 @@ use crate::scenario::Scenario;
 use crate::sim::{Chooser, End, Machine, Plan, State};
 use crate::world::Event;
 use dfs::Dfs;
-use sample::{Pct, Random};
+use sample::Pct;
+pub(crate) use sample::Random;
 
 /// How many executions are spent on making a failing schedule shorter.
 const SHORTEN_EXECUTIONS: u32 = 3_000;
