@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use flockstep::engine::{self, CannotHold};
 use flockstep::world::*;
-use flockstep::{Deadlock, Exploration, Key, Scenario, SimWorld, Strategy, Verdict, ViolationKind, scenario};
+use flockstep::{Deadlock, Exploration, Key, Method, Scenario, SimWorld, Strategy, Verdict, ViolationKind, scenario};
 
 type File = <SimWorld as Files>::File;
 
@@ -293,30 +293,52 @@ fn exhaustive_is_said_only_when_it_is() {
     for engine in ["shuttle", "loom"] {
         let found = explore(engine, &tiny, &Strategy::dfs(1_000)).expect("it holds it");
         assert_eq!(found.verdict, Verdict::Upheld { executions: found.executions, exhaustive: true }, "{engine}");
-        let found = explore(engine, &starve(3), &Strategy::dfs(20)).expect("it holds it");
+        let found = explore(engine, &busy(), &Strategy::dfs(20)).expect("it holds it");
         assert_eq!((found.executions, found.verdict), (20, Verdict::Upheld { executions: 20, exhaustive: false }));
         let all = Strategy { exhaustive: true, ..Strategy::dfs(20) };
-        let found = explore(engine, &starve(3), &all).expect("it holds it");
+        let found = explore(engine, &busy(), &all).expect("it holds it");
         assert_eq!(found.verdict.word(), "inconclusive", "{engine}");
     }
+    // Two tasks that open, lock, yield, close: ten schedules, as one can count on paper.
+    let plain = Method::Dfs { cache: false };
+    let ten = starve(3).explore(Strategy { method: plain, ..Strategy::exhaustive() });
+    assert_eq!(ten.executions, 10);
+    assert_eq!(explore("shuttle", &starve(3), &Strategy::dfs(1_000)).expect("it holds it").executions, 10);
+    let found = explore("loom", &starve(3), &Strategy::dfs(1_000)).expect("it holds it");
+    found.assert_exhausted();
+    assert!(found.executions >= 10);
     let found = explore("shuttle", &tiny, &Strategy::random(1_000)).expect("it holds it");
     assert_eq!(found.verdict, Verdict::Upheld { executions: 1_000, exhaustive: false });
+}
+
+/// 184,756 schedules.
+fn busy() -> Scenario {
+    let body = |path: &'static str| {
+        move |world: SimWorld| async move {
+            for _ in 0..5 {
+                world.mkdir(path).await?;
+                world.rmdir(path).await?;
+            }
+            Result::Ok(())
+        }
+    };
+    scenario("busy").process("a", body("/a")).process("b", body("/b"))
 }
 
 #[test]
 fn explorations_can_be_interrupted() {
     for engine in engine::all() {
-        let strategy = Strategy { exhaustive: true, ..Strategy::random(1_000_000) };
+        let strategy = Strategy { exhaustive: true, ..Strategy::random(10_000_000) };
         let mut told = 0;
-        let found = engine.explore(&crowd(2), &strategy, &mut |executions| {
+        let found = engine.explore(&busy(), &strategy, &mut |executions| {
             told = executions;
             false
         });
         let found = found.expect("it holds it");
-        assert!(told > 0 && found.executions < 1_000_000);
+        assert!(told > 0 && found.executions < 10_000_000);
         assert_eq!(found.verdict.word(), "inconclusive", "{}", engine.name());
-        let strategy = strategy.time_limit(Duration::from_millis(5));
-        let found = engine.explore(&crowd(2), &strategy, &mut |_| true).expect("it holds it");
+        let strategy = strategy.clone().time_limit(Duration::from_millis(5));
+        let found = engine.explore(&busy(), &strategy, &mut |_| true).expect("it holds it");
         assert_eq!(found.verdict.word(), "inconclusive", "{}", engine.name());
     }
 }

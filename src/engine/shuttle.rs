@@ -71,59 +71,68 @@ fn quiet() {
 /// The schedulers behind a strategy, as one that stops when the exploration does.
 struct Chosen {
     turns: Shared,
-    inner: Inner,
+    method: Method,
+    seed: u64,
     n: u64,
-}
-
-enum Inner {
-    Random(RandomScheduler),
-    Pct(PctScheduler, RandomScheduler, Pct),
-    Dfs(DfsScheduler),
-}
-
-/// PCT samples where to change priorities from the steps at which there was a choice, and panics if there was none.
-struct Pct {
-    /// Whether every other execution is random.
-    portfolio: bool,
-    /// PCT runs the present execution.
-    on: bool,
-    runs: u64,
+    /// Made anew for every execution: one that is dropped before it has run as often as it was told to prints its seed.
+    random: RandomScheduler,
+    pct: PctScheduler,
+    dfs: DfsScheduler,
+    now: Now,
+    /// PCT samples where to change priorities from the steps at which its first execution had a choice, and panics if it had none.
+    piloted: bool,
     contended: bool,
+}
+
+/// Who chooses in the present execution.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Now {
+    Random,
+    Pct,
+    Dfs,
 }
 
 impl Chosen {
     fn new(method: Method, seed: u64, turns: Shared) -> Self {
-        let random = || RandomScheduler::new_from_seed(seed, usize::MAX);
-        let pct = |depth: u32, portfolio| {
-            let scheduler = PctScheduler::new_from_seed(seed, depth.max(1) as usize, usize::MAX);
-            Inner::Pct(scheduler, random(), Pct { portfolio, on: false, runs: 0, contended: false })
-        };
-        let inner = match method {
-            Method::Portfolio => pct(3, true),
-            Method::Pct { depth } => pct(depth, false),
-            Method::Dfs { .. } => Inner::Dfs(DfsScheduler::new(None, false)),
-            Method::Random => Inner::Random(random()),
-        };
-        Chosen { turns, inner, n: 0 }
+        let depth = if let Method::Pct { depth } = method { depth.max(1) } else { 3 };
+        Chosen {
+            turns,
+            method,
+            seed,
+            n: 0,
+            random: RandomScheduler::new_from_seed(seed, 0),
+            pct: PctScheduler::new_from_seed(seed, depth as usize, usize::MAX),
+            dfs: DfsScheduler::new(None, false),
+            now: Now::Random,
+            piloted: false,
+            contended: false,
+        }
     }
 }
 
 impl Scheduler for Chosen {
     fn new_execution(&mut self) -> Option<Schedule> {
         let mut turns = self.turns.lock();
+        let _ = self.random.new_execution(); // it has had its one execution, and learns so here
         if turns.stop.is_some() {
             return None;
         }
         self.n += 1;
+        self.now = match self.method {
+            Method::Dfs { .. } => Now::Dfs,
+            Method::Random => Now::Random,
+            Method::Portfolio if self.n % 2 == 1 => Now::Random,
+            _ if std::mem::replace(&mut self.piloted, true) && !self.contended => Now::Random,
+            _ => Now::Pct,
+        };
         // Sampling strikes sooner or later if it can; one execution in four must do without.
-        turns.faultless = self.n.is_multiple_of(4) && !matches!(self.inner, Inner::Dfs(_));
-        let schedule = match &mut self.inner {
-            Inner::Random(random) => random.new_execution(),
-            Inner::Dfs(dfs) => dfs.new_execution(),
-            Inner::Pct(pct, random, now) => {
-                now.on = !(now.portfolio && self.n % 2 == 1) && (now.contended || now.runs == 0);
-                now.runs += u64::from(now.on);
-                if now.on { pct.new_execution() } else { random.new_execution() }
+        turns.faultless = self.n.is_multiple_of(4) && self.now != Now::Dfs;
+        let schedule = match self.now {
+            Now::Dfs => self.dfs.new_execution(),
+            Now::Pct => self.pct.new_execution(),
+            Now::Random => {
+                self.random = RandomScheduler::new_from_seed(self.seed.wrapping_add(self.n << 32), 1);
+                self.random.new_execution()
             }
         };
         if schedule.is_none() {
@@ -132,22 +141,20 @@ impl Scheduler for Chosen {
         schedule
     }
     fn next_task(&mut self, runnable: &[&Task], current: Option<TaskId>, yielding: bool) -> Option<TaskId> {
-        match &mut self.inner {
-            Inner::Random(random) => random.next_task(runnable, current, yielding),
-            Inner::Dfs(dfs) => dfs.next_task(runnable, current, yielding),
-            Inner::Pct(pct, _, now) if now.on => {
-                now.contended |= runnable.len() > 1;
-                pct.next_task(runnable, current, yielding)
+        match self.now {
+            Now::Random => self.random.next_task(runnable, current, yielding),
+            Now::Pct => {
+                self.contended |= runnable.len() > 1;
+                self.pct.next_task(runnable, current, yielding)
             }
-            Inner::Pct(_, random, _) => random.next_task(runnable, current, yielding),
+            Now::Dfs => self.dfs.next_task(runnable, current, yielding),
         }
     }
     fn next_u64(&mut self) -> u64 {
-        match &mut self.inner {
-            Inner::Random(random) => random.next_u64(),
-            Inner::Dfs(dfs) => dfs.next_u64(),
-            Inner::Pct(pct, _, now) if now.on => pct.next_u64(),
-            Inner::Pct(_, random, _) => random.next_u64(),
+        match self.now {
+            Now::Random => self.random.next_u64(),
+            Now::Pct => self.pct.next_u64(),
+            Now::Dfs => self.dfs.next_u64(),
         }
     }
 }
@@ -259,7 +266,7 @@ impl Run {
         match (which, mine.is_empty()) {
             (_, true) => {}
             (Ok(which), _) => turns.take(mine[which as usize].1, &mut |of| draw(of)),
-            (Err(why), _) => turns.give_up(format!("{} has several operations at once, and {why}", "a task")),
+            (Err(why), _) => turns.give_up(format!("a task has several operations at once, and {why}")),
         }
         !turns.is_over()
     }

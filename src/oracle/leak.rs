@@ -53,8 +53,11 @@ impl Leak {
             let orphan = self.orphans.contains(&(process, lock.description));
             for &holder in lock.processes.iter().filter(|_| orphan) {
                 let mut descriptors = kernel.descriptors(holder).into_iter();
-                let accident =
-                    descriptors.any(|d| u64::from(d.description) == lock.description && !d.passed && d.number > 2);
+                // What it opened itself it has used; a number of a description that is gone may have been given to it anew.
+                let accident = descriptors.any(|d| {
+                    let inherited = !d.passed && d.number > 2 && d.user == u32::MAX;
+                    u64::from(d.description) == lock.description && inherited
+                });
                 if accident && kernel.alive(holder) {
                     let text = format!(
                         "process {} has ended, but its lock on {} lives on in process {}, which inherited the descriptor by accident",
