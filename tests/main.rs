@@ -2,5 +2,6 @@
 
 mod executor_model;
 mod exploration;
+mod oracles;
 mod protocol;
 mod protocol_in_simulation;

@@ -68,8 +68,9 @@ impl PathExclusion {
     fn check(&self, description: u64) -> Result<(), Violation> {
         let one = &self.held[&description];
         let shared = |other: &Held| (one.mode, other.mode) == (LockMode::Shared, LockMode::Shared);
-        let rival =
-            |(at, other): &(&u64, &Held)| **at != description && other.owner && other.path == one.path && !shared(other);
+        let rival = |(at, other): &(&u64, &Held)| {
+            **at != description && other.owner && other.path == one.path && !shared(other)
+        };
         let Some((_, other)) = self.held.iter().find(rival) else { return Ok(()) };
         let tell = |held: &Held| {
             format!("{} locked inode {} at step {}, and {}", held.who, held.file.inode, held.locked, held.acted)
