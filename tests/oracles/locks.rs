@@ -1,14 +1,20 @@
 //! `LockBound`: at most so many locks at once.
 
 use flockstep::oracle::LockBound;
-use flockstep::world::{Locks, Result};
+use flockstep::world::{Files, LockMode, Locks, Result, Tasks};
 use flockstep::{Scenario, SimWorld, ViolationKind, scenario};
 
 use super::{caught, lock, passes, vacuous};
 
 /// Two processes with a lock each.
 fn two_locks(first: &'static str, second: &'static str) -> Scenario {
-    let takes = |path: &'static str| move |world: SimWorld| async move { lock(&world, path).await.map(drop) };
+    let takes = |path: &'static str| {
+        move |world: SimWorld| async move {
+            let file = lock(&world, path).await?;
+            world.yield_now().await;
+            world.close(file).await
+        }
+    };
     scenario("two locks").process("p", takes(first)).process("q", takes(second))
 }
 
@@ -25,8 +31,8 @@ fn one_lock_too_many() {
 fn a_duplicate_is_no_second_lock() {
     let s = scenario("dup").process("p", |world| async move {
         let file = lock(&world, "/a").await?;
-        let _again = flockstep::world::Files::dup(&world, &file).await?;
-        world.flock(&file, flockstep::world::LockMode::Exclusive).await?;
+        let _again = world.dup(&file).await?;
+        world.flock(&file, LockMode::Exclusive).await?;
         Result::Ok(())
     });
     passes(&s.oracle(|| LockBound::at_most(1)));
