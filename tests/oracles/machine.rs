@@ -72,12 +72,13 @@ fn a_destructor_spawns() {
     });
     passes(&s);
     // The dead do nothing more.
-    let killed = s.process("q", |world: SimWorld| async move {
+    let killed = scenario("killed").process("q", |world: SimWorld| async move {
         let _guard = SpawnsOnDrop(world.clone());
         world.yield_now().await;
-        // Alive, it spawns when it ends, and what is spawned then never runs.
+        world.mkdir("/ended").await
     });
-    passes(&killed.kill("q").kill("p"));
+    let of_the_living = |fs: &KernelView<'_>| fs.alive(0) || fs.exists("/ended") || !fs.exists("/cleaned");
+    passes(&killed.kill("q").always("only the living clean up", of_the_living));
 }
 
 #[test]
