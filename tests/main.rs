@@ -7,6 +7,7 @@ mod executor_model;
 mod exploration;
 #[cfg(feature = "loom")]
 mod gauge;
+mod oracles;
 mod os;
 mod protocol;
 mod protocol_in_simulation;

@@ -224,10 +224,8 @@ impl Oracle for LockOrder {
         self.kin.on(event);
         let by = self.kin.actor(event);
         match &event.what {
-            What::LockWait { path, mode, .. } => {
-                if self.waiting.insert((by, path.clone())) {
-                    return self.asked(event, path, *mode, kernel);
-                }
+            What::LockWait { path, mode, .. } if self.waiting.insert((by, path.clone())) => {
+                return self.asked(event, path, *mode, kernel);
             }
             What::Lock { path, description, mode, blocking, .. } => {
                 let waited = self.waiting.remove(&(by, path.clone()));
@@ -240,10 +238,8 @@ impl Oracle for LockOrder {
                 self.held.insert(*description, Held { by, path: path.clone(), mode: *mode, step: event.step });
                 return asked;
             }
-            What::LockRefused { path, mode, .. } => {
-                if !self.refused.insert((by, path.clone())) {
-                    return self.asked(event, path, *mode, kernel);
-                }
+            What::LockRefused { path, mode, .. } if !self.refused.insert((by, path.clone())) => {
+                return self.asked(event, path, *mode, kernel);
             }
             What::Unlock { description, .. } => {
                 if let Some(held) = self.held.remove(description) {

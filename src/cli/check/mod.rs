@@ -32,7 +32,7 @@ pub(crate) struct Arguments {
     /// How schedules are found [default: portfolio; with --exhaustive, dfs].
     #[arg(long, value_name = "STRATEGY", value_parser = method_parser())]
     strategy: Option<Method>,
-    /// At most that many executions of each case [default: 2000; with --exhaustive, ten million].
+    /// At most that many executions of each case [default: 20000; with --exhaustive, ten million].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     schedules: Option<u64>,
     /// Where random numbers start.
@@ -134,6 +134,9 @@ pub(crate) fn main(arguments: Arguments, policies: &[Policy]) -> Result<Exit, Ba
     })
 }
 
+/// How many executions of each case there are at most, if nobody says: all scenarios together take about a minute.
+const SCHEDULES: u64 = 20_000;
+
 fn strategy(arguments: &Arguments) -> Result<Strategy, BadInput> {
     let &Arguments { strategy: method, schedules, seed, exhaustive, .. } = arguments;
     if exhaustive && let Some(method @ (Method::Random | Method::Pct { .. })) = method {
@@ -141,7 +144,8 @@ fn strategy(arguments: &Arguments) -> Result<Strategy, BadInput> {
         return Err(BadInput::new(what, "leave out --exhaustive, or use --strategy dfs"));
     }
     let default = if exhaustive { Strategy::exhaustive() } else { Strategy::default() };
-    let (method, schedules) = (method.unwrap_or(default.method), schedules.unwrap_or(default.schedules));
+    let usual = if exhaustive { default.schedules } else { SCHEDULES };
+    let (method, schedules) = (method.unwrap_or(default.method), schedules.unwrap_or(usual));
     Ok(Strategy { method, schedules, seed, ..default })
 }
 

@@ -82,6 +82,11 @@ impl Kernel {
         self.locks_held
     }
 
+    /// Who took the lock of a description, in the caller's numbering.
+    pub fn locker(&self, ofd: Ofd) -> u32 {
+        self.descriptions[ofd as usize].locker
+    }
+
     /// Every held lock: (inode, description, mode), in order of inode, then of grant.
     pub fn held_locks(&self) -> impl Iterator<Item = (Ino, Ofd, LockMode)> + '_ {
         self.inodes.iter().enumerate().flat_map(move |(ino, inode)| {
