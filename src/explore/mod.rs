@@ -27,7 +27,7 @@ use crate::world::Event;
 use dfs::Dfs;
 use replay::{Goal, Retrial};
 use sample::Pct;
-pub(crate) use sample::Random;
+pub(crate) use sample::{Horizon, Random};
 pub(crate) use stopwatch::Stopwatch;
 
 /// A depth-first search gives up when an execution has more steps than that: it would not come back from there.
@@ -365,17 +365,17 @@ impl Run<'_> {
     fn explore(&mut self) -> (Stop, Option<u64>) {
         let (all, seed) = (self.strategy.schedules, self.strategy.seed);
         match self.strategy.method {
-            Method::Random => (self.sample(all, |n, _| Box::new(Random::new(seed, n))), None),
-            Method::Pct { depth } => (self.sample(all, |n, long| Box::new(Pct::new(seed, n, depth, long))), None),
+            Method::Random => (self.sample(all, |n, horizon| Box::new(Random::new(seed, n, horizon))), None),
+            Method::Pct { depth } => (self.sample(all, |n, horizon| Box::new(Pct::new(seed, n, depth, horizon))), None),
             Method::Dfs { cache } => self.search(cache, all),
             Method::Portfolio => {
                 let (stop, states) = self.search(true, all.div_ceil(2));
                 match stop {
                     Stop::Count => (
-                        self.sample(all, |n, long| match n % 4 {
-                            0 | 2 => Box::new(Random::new(seed, n)),
-                            1 => Box::new(Pct::new(seed, n, 2, long)),
-                            _ => Box::new(Pct::new(seed, n, 3, long)),
+                        self.sample(all, |n, horizon| match n % 4 {
+                            0 | 2 => Box::new(Random::new(seed, n, horizon)),
+                            1 => Box::new(Pct::new(seed, n, 2, horizon)),
+                            _ => Box::new(Pct::new(seed, n, 3, horizon)),
                         }),
                         None,
                     ),
@@ -410,12 +410,16 @@ impl Run<'_> {
         None
     }
 
-    fn sample(&mut self, until: u64, mut chooser: impl FnMut(u64, u64) -> Box<dyn Chooser>) -> Stop {
+    fn sample(&mut self, until: u64, mut chooser: impl FnMut(u64, Horizon) -> Box<dyn Chooser>) -> Stop {
+        // The first one goes without faults and from task to task: samplers need to know how long an execution is.
+        let mut next: Box<dyn Chooser> = Box::new(replay::Replay::new(&[]));
         let mut n = 0;
         while self.tally.executions < until {
-            if let Some(stop) = self.execute(&mut *chooser(n, self.tally.longest)) {
+            if let Some(stop) = self.execute(&mut *next) {
                 return stop;
             }
+            let horizon = Horizon { steps: self.tally.longest, faults: self.plan.faults.total() };
+            next = chooser(n, horizon);
             n += 1;
         }
         Stop::Count

@@ -121,6 +121,13 @@ pub(crate) struct Faults {
     pub(crate) timeouts: u32,
 }
 
+impl Faults {
+    /// How many faults of all kinds there may be.
+    pub(crate) fn total(self) -> u32 {
+        self.kills + self.cancels + self.timeouts
+    }
+}
+
 /// What an engine can choose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Choice {
