@@ -7,7 +7,7 @@
 
 use flockstep::protocol::{Cache, Rank, Settings};
 use flockstep::scenario::Policy;
-use flockstep::world::{Join, LockMode, OpenOptions, Result, World};
+use flockstep::world::{LockMode, OpenOptions, Result, World};
 use flockstep::{Deadlock, Scenario, SimWorld, ViolationKind, scenario};
 
 /// Where a task waits for its lock.

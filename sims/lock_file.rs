@@ -6,7 +6,7 @@
 
 use std::future::Future;
 
-use flockstep::oracle::Exclusion;
+use flockstep::oracle::{PathExclusion, RegionExclusion};
 use flockstep::protocol::{Cache, Rank, Settings};
 use flockstep::scenario::Policy;
 use flockstep::world::{Errno, LockMode, OpenOptions, Result, World, create_dir_all};
@@ -106,7 +106,8 @@ where
     Fut: Future<Output = std::result::Result<(), E>> + Send + 'static,
     E: std::fmt::Display + 'static,
 {
-    let mut scene = scenario("").directory(DIR).oracle(|| Exclusion::of_regions("owner"));
+    let mut scene =
+        scenario("").directory(DIR).oracle(|| RegionExclusion::of("owner")).oracle(|| PathExclusion::of(LOCK));
     for n in 1..=processes {
         scene = scene.process(&format!("tool{n}"), body);
     }

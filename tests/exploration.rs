@@ -2,9 +2,12 @@
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use flockstep::world::*;
-use flockstep::{KernelView, Method, Oracle, Scenario, SimWorld, Strategy, Verdict, Violation, scenario};
+use flockstep::{
+    KernelView, Method, Oracle, Scenario, SimWorld, Strategy, Time, Verdict, Violation, ViolationKind, scenario,
+};
 use proptest::prelude::{Just, ProptestConfig, prop, prop_assert, prop_assert_eq, prop_assume, prop_oneof, proptest};
 use proptest::strategy::Strategy as Generator;
 
@@ -167,7 +170,10 @@ fn explored(scene: &Scenario, cache: bool) -> (Verdict, BTreeSet<String>, u64) {
     let ends = Arc::new(Mutex::new(BTreeSet::new()));
     let into = ends.clone();
     let scene = scene.clone().oracle(move || Ends(into.clone()));
-    let strategy = Strategy { method: Method::Dfs { cache }, ..Strategy::dfs(30_000) };
+    let strategy = Strategy {
+        method: Method::Dfs { cache },
+        ..Strategy::dfs(if cfg!(feature = "exhaustive") { 30_000 } else { 5_000 })
+    };
     let exploration = scene.explore(strategy);
     let ends = ends.lock().unwrap().clone();
     (exploration.verdict, ends, exploration.executions)
@@ -175,7 +181,7 @@ fn explored(scene: &Scenario, cache: bool) -> (Verdict, BTreeSet<String>, u64) {
 
 /// How many random programs a test tries.
 fn programs() -> u32 {
-    if cfg!(feature = "exhaustive") { 5_000 } else { 150 }
+    if cfg!(feature = "exhaustive") { 2_000 } else { 100 }
 }
 
 proptest! {
@@ -228,4 +234,35 @@ fn less_than_everything_is_never_called_exhaustive() {
     scene.explore(Strategy::exhaustive()).assert_exhausted();
     let interrupted = scene.explore_with(&Strategy::random(100_000), &mut |_| false);
     assert!(matches!(interrupted.verdict, Verdict::Inconclusive(_)));
+}
+
+/// Polls for a lock as tools without flock do; `tries` is how often it looks before it gives up.
+async fn poll_for(world: SimWorld, tries: u32) -> Result<()> {
+    for _ in 0..tries {
+        match world.open("/lock", OpenOptions::create_new()).await {
+            Ok(file) => {
+                world.close(file).await?;
+                world.yield_now().await;
+                return world.unlink("/lock").await;
+            }
+            Err(error) if error.errno == Errno::Exist => world.sleep(Duration::from_millis(10)).await,
+            Err(error) => return Err(error),
+        }
+    }
+    Err(Error::new(Errno::Again, "poll", "/lock"))
+}
+
+#[test]
+fn polling_is_no_livelock_and_a_livelock_is_endless() {
+    let two = scenario("polling").process("a", |w| poll_for(w, u32::MAX)).process("b", |w| poll_for(w, u32::MAX));
+    two.explore(Strategy::default()).assert_upheld();
+    two.clone().time(Time::Urgent).explore(Strategy::exhaustive()).assert_exhausted();
+    let stale = two.file("/lock", "").steps_max(2_000);
+    stale.explore(Strategy::default()).assert_violated(ViolationKind::Endless);
+}
+
+#[test]
+fn a_budget_of_tries_can_run_out_while_the_holder_is_slow() {
+    let two = scenario("budget").process("a", |w| poll_for(w, 3)).process("b", |w| poll_for(w, 3));
+    two.explore(Strategy::default()).assert_violated(ViolationKind::Failed);
 }

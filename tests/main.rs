@@ -9,4 +9,5 @@ mod gauge;
 mod os;
 mod protocol;
 mod protocol_in_simulation;
+mod random_scenarios;
 mod run_build;

@@ -9,6 +9,8 @@ mod sample;
 mod stopwatch;
 mod strategy;
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 pub use key::{KEY_LENGTH_MAX, Key, KeyError};
@@ -21,9 +23,12 @@ use crate::scenario::Scenario;
 use crate::sim::{Chooser, End, Machine, Plan, State};
 use crate::world::Event;
 use dfs::Dfs;
+use replay::{Goal, Retrial};
 use sample::{Pct, Random};
 pub(crate) use stopwatch::Stopwatch;
 
+/// A depth-first search gives up when an execution has more steps than that: it would not come back from there.
+const SEARCH_STEPS_MAX: u64 = 10_000;
 /// How many executions are spent on making a failing schedule shorter.
 const SHORTEN_EXECUTIONS: u32 = 3_000;
 
@@ -59,8 +64,11 @@ impl Verdict {
 pub struct Failure {
     /// Which, and why.
     pub violation: Violation,
-    /// Replays it; absent only for what is judged over all executions together.
+    /// Replays it; absent only for what is judged over all executions together. If the violation
+    /// [follows from](Violation::follows_from) several executions, that of the one that made it complete.
     pub key: Option<Key>,
+    /// Those of the other executions that it follows from, in the order of [`Violation::follows_from`] after its first.
+    pub more_keys: Vec<Key>,
     /// Everything that happened in it, in order, told.
     pub story: Vec<String>,
     /// The same as events.
@@ -163,7 +171,14 @@ impl Failure {
             }
         }
         match &self.key {
-            Some(key) => text.push_str(&format!("replay key: {key}\n")),
+            Some(key) if self.more_keys.is_empty() => text.push_str(&format!("replay key: {key}\n")),
+            Some(key) => {
+                text.push_str("no single schedule shows it; each of these shows a part:\n");
+                let keys = std::iter::once(key).chain(&self.more_keys);
+                for (fact, key) in self.violation.follows_from.iter().zip(keys) {
+                    text.push_str(&format!("replay key: {key} ({fact})\n"));
+                }
+            }
             None => text.push_str("no single schedule shows it: it follows from all of them together\n"),
         }
         text
@@ -178,9 +193,18 @@ pub(crate) struct Tally {
     pub(crate) longest: u64,
     pub(crate) makespan: Duration,
     pub(crate) peaks: Peaks,
+    /// For each piece of evidence, the positions chosen in the first execution that showed it.
+    pub(crate) evidence: BTreeMap<Arc<str>, Vec<u32>>,
 }
 
 impl Tally {
+    /// Keeps the schedule of an execution for the evidence that it was the first to show.
+    pub(crate) fn keep_evidence(&mut self, state: &State, tape: &[u32]) {
+        for fact in state.judges.evidence() {
+            self.evidence.entry(fact).or_insert_with(|| tape.to_vec());
+        }
+    }
+
     pub(crate) fn add(&mut self, state: &State) {
         self.executions += 1;
         self.steps += state.step;
@@ -241,7 +265,7 @@ pub(crate) fn conclude(
     let executions = tally.executions;
     let verdict = match stop {
         Stop::Violated(violation, tape) => {
-            Verdict::Violated(Box::new(tell(scenario, &mut machine, &plan, violation, &tape, executions)))
+            Verdict::Violated(Box::new(tell(scenario, &mut machine, &plan, violation, &tape, &tally)))
         }
         Stop::Early(why) => Verdict::Inconclusive(format!("{why} after {executions} executions")),
         Stop::Count if strategy.exhaustive => {
@@ -251,6 +275,7 @@ pub(crate) fn conclude(
             Some(violation) => Verdict::Violated(Box::new(Failure {
                 violation,
                 key: None,
+                more_keys: Vec::new(),
                 story: Vec::new(),
                 events: Vec::new(),
                 lslocks: String::new(),
@@ -271,41 +296,55 @@ pub(crate) fn conclude(
 }
 
 /// Names the schedule of a failure, shortens it, and replays it for the report: no key is printed that has not failed again the
-/// same way.
+/// same way. What follows from several executions gets a key for each, which has shown its part again, and all of them together fail.
 fn tell(
     scenario: &Scenario,
     machine: &mut Machine,
     plan: &Plan,
     violation: Violation,
     tape: &[u32],
-    executions: u64,
+    tally: &Tally,
 ) -> Failure {
-    // Oracles that merge over executions would find here what they have found already.
-    machine.core.lock().judges = scenario.judges();
-    let recorded = replay::record(machine, plan, tape, &violation.kind);
-    let deviations = recorded
-        .filter(|d| replay::replay(machine, plan, d).is_some_and(|again| again.kind == violation.kind))
-        .map(|d| replay::shorten(machine, plan, d, &violation.kind, SHORTEN_EXECUTIONS));
-    let key = deviations.map(|deviations| Key {
-        scenario: scenario.name().to_owned(),
-        case: scenario.case_name().to_owned(),
-        deviations,
+    let named =
+        |deviations| Key { scenario: scenario.name().to_owned(), case: scenario.case_name().to_owned(), deviations };
+    let mut key_of = |goal: Goal<'_>, tape: &[u32]| {
+        Retrial { scenario, machine, plan, goal }.deviations(tape, SHORTEN_EXECUTIONS).map(named)
+    };
+    let keys = match key_of(Goal::Kind(&violation.kind), tape) {
+        Some(key) => vec![key],
+        None => {
+            let parts = violation.follows_from.iter();
+            let key = |fact: &Arc<str>| key_of(Goal::Fact(fact), tally.evidence.get(fact)?);
+            parts.map(key).collect::<Option<Vec<Key>>>().unwrap_or_default()
+        }
+    };
+    let told = keys.split_first().and_then(|(_, others)| {
+        // The one that made it complete comes last.
+        let order: Vec<&Key> = others.iter().chain(&keys[..1]).collect();
+        replay_keys(scenario, &order).0
     });
-    let told = key.as_ref().and_then(|key| replay_key(scenario, key).0);
     match told {
         Some(mut failure) if failure.violation.kind == violation.kind => {
-            failure.executions = executions;
+            failure.executions = tally.executions;
+            (failure.key, failure.more_keys) = (keys.first().cloned(), keys[1..].to_vec());
             failure
         }
-        _ => {
-            Failure { violation, key: None, story: Vec::new(), events: Vec::new(), lslocks: String::new(), executions }
-        }
+        _ => Failure {
+            violation,
+            key: None,
+            more_keys: Vec::new(),
+            story: Vec::new(),
+            events: Vec::new(),
+            lslocks: String::new(),
+            executions: tally.executions,
+        },
     }
 }
 
-/// Replays a schedule: the failure, if it fails, and everything that happened.
-pub(crate) fn replay_key(scenario: &Scenario, key: &Key) -> (Option<Failure>, Vec<String>) {
-    let Retold { failure, story, .. } = retell(scenario, key);
+/// Replays schedules one after the other before the same oracles, until one fails: the failure, if one does, and everything that happened
+/// in the last.
+pub(crate) fn replay_keys(scenario: &Scenario, keys: &[&Key]) -> (Option<Failure>, Vec<String>) {
+    let Retold { failure, story, .. } = retell(scenario, keys);
     (failure, story.iter().map(Told::to_string).collect())
 }
 
@@ -348,7 +387,11 @@ impl Run<'_> {
         let mut taping = replay::Taping { chooser, tape: Vec::new() };
         let end = self.machine.run(&self.plan, &mut taping);
         let tape = taping.tape;
-        self.tally.add(&self.machine.core.lock());
+        {
+            let state = self.machine.core.lock();
+            self.tally.add(&state);
+            self.tally.keep_evidence(&state, &tape);
+        }
         if let End::Violated(violation) = end {
             return Some(Stop::Violated(violation, tape));
         }
@@ -377,19 +420,25 @@ impl Run<'_> {
 
     fn search(&mut self, cache: bool, until: u64) -> (Stop, Option<u64>) {
         let mut dfs = Dfs::new(cache);
+        let steps_max = self.plan.steps_max;
+        self.plan.steps_max = steps_max.min(SEARCH_STEPS_MAX);
         self.machine.core.lock().remember = cache;
         let stop = loop {
             if self.tally.executions >= until {
                 break Stop::Count;
             }
-            if let Some(stop) = self.execute(&mut dfs) {
-                break stop;
+            match self.execute(&mut dfs) {
+                // Somebody polls, and the search lets nobody else go on: only a fair scheduler comes to an end here.
+                Some(Stop::Violated(violation, _)) if violation.kind == ViolationKind::Endless => break Stop::Count,
+                Some(stop) => break stop,
+                None => {}
             }
             if !dfs.advance() {
                 break Stop::Exhausted;
             }
         };
         self.machine.core.lock().remember = false;
+        self.plan.steps_max = steps_max;
         (stop, (cache && !dfs.cache_refused).then(|| dfs.states()))
     }
 }

@@ -1,19 +1,19 @@
-//! Telling a schedule again, from its key: everything that happened, by name.
+//! Telling schedules again, from their keys: everything that happened, by name.
 
 use std::fmt;
 use std::time::Duration;
 
 use super::{Failure, Key, replay};
 use crate::scenario::Scenario;
-use crate::sim::{KernelView, Machine};
+use crate::sim::{End, KernelView, Machine};
 use crate::world::Kinds;
 
-/// A schedule that was run again.
+/// A schedule that was run again, or several whose violation follows from all of them.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Retold {
     /// The failure, if it fails.
     pub failure: Option<Failure>,
-    /// Everything that happened, in order.
+    /// Everything that happened in the last of them, in order.
     pub story: Vec<Told>,
     /// The lock table at the end, in the columns of `lslocks(8)`.
     pub lslocks: String,
@@ -42,8 +42,9 @@ impl fmt::Display for Told {
     }
 }
 
-/// Runs a schedule again and writes everything down.
-pub(crate) fn retell(scenario: &Scenario, key: &Key) -> Retold {
+/// Runs schedules again, one after the other before the same oracles, until one fails, and writes down everything that happens in the
+/// last.
+pub(crate) fn retell(scenario: &Scenario, keys: &[&Key]) -> Retold {
     let (plan, mut machine) = (scenario.plan(), Machine::default());
     {
         let mut state = machine.core.lock();
@@ -51,7 +52,10 @@ pub(crate) fn retell(scenario: &Scenario, key: &Key) -> Retold {
         state.judges.recording = Some(Vec::new());
         state.judges.kinds = Kinds::ALL;
     }
-    let violation = replay::replay(&mut machine, &plan, &key.deviations);
+    let failed = keys.iter().find_map(|&key| match machine.run(&plan, &mut replay::Replay::new(&key.deviations)) {
+        End::Violated(violation) => Some((violation, key.clone())),
+        End::Done | End::Cut => None,
+    });
     let mut state = machine.core.lock();
     let events = state.judges.recording.take().unwrap_or_default();
     let view = KernelView { kernel: &state.kernel, hosts: &state.hosts, tasks: &state.tasks, clock: state.clock };
@@ -63,9 +67,10 @@ pub(crate) fn retell(scenario: &Scenario, key: &Key) -> Retold {
     };
     let story: Vec<Told> = events.iter().map(tell).collect();
     let lslocks = state.lslocks_at_end.clone();
-    let failure = violation.map(|violation| Failure {
+    let failure = failed.map(|(violation, key)| Failure {
         violation,
-        key: Some(key.clone()),
+        key: Some(key),
+        more_keys: Vec::new(),
         story: story.iter().map(Told::to_string).collect(),
         events,
         lslocks: lslocks.clone(),

@@ -49,7 +49,8 @@ impl Leak {
     }
 
     fn check_orphans(&self, process: u32, kernel: &KernelView<'_>) -> Result<(), Violation> {
-        let descends = |holder: u32| std::iter::successors(kernel.parent(holder), |&p| kernel.parent(p)).any(|p| p == process);
+        let descends =
+            |holder: u32| std::iter::successors(kernel.parent(holder), |&p| kernel.parent(p)).any(|p| p == process);
         for lock in kernel.locks() {
             let orphan = self.orphans.contains(&(process, lock.description));
             for &holder in lock.processes.iter().filter(|&&holder| orphan && descends(holder)) {

@@ -127,7 +127,8 @@ impl State {
 
     /// Looks whether an announced operation could act now, and keeps the list of those that could.
     pub(crate) fn evaluate(&mut self, id: OpId) -> bool {
-        let Some(Pending { owner: Owner::Task(task), op, stage: Stage::Announced, place, .. }) = self.pending(id) else {
+        let Some(Pending { owner: Owner::Task(task), op, stage: Stage::Announced, place, .. }) = self.pending(id)
+        else {
             return false;
         };
         let (task, was_enabled) = (*task, place.is_some());

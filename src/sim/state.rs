@@ -147,6 +147,13 @@ pub(crate) struct Judges {
     pub(crate) violation: Option<Violation>,
 }
 
+impl Judges {
+    /// What the execution has shown that counts together with others.
+    pub(crate) fn evidence(&self) -> impl Iterator<Item = Arc<str>> {
+        self.oracles.iter().flat_map(|oracle| oracle.evidence())
+    }
+}
+
 /// See the [module documentation](self).
 pub(crate) struct State {
     pub(crate) kernel: Kernel,
@@ -379,6 +386,12 @@ impl State {
             Choice::Cancel(task) => (self.task_name(task), "cancel", "".into()),
             Choice::Kill(pid) => (self.hosts[pid as usize].name.to_string(), "kill", "".into()),
         }
+    }
+
+    /// Whether a choice lets somebody go on who has just given others the time to.
+    pub(crate) fn is_patience(&self, choice: Choice) -> bool {
+        let Choice::Act(id) = choice else { return false };
+        matches!(self.ops[id.slot as usize].op, super::Op::Sleep { .. } | super::Op::Yield)
     }
 
     /// Orders the choices of one agent: by how long ago they were announced.
