@@ -2,6 +2,7 @@
 
 mod cli;
 mod contract;
+mod engines;
 mod executor_model;
 mod exploration;
 #[cfg(feature = "loom")]

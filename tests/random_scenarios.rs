@@ -5,7 +5,7 @@ use std::sync::Arc;
 use flockstep::oracle::{Builds, NoEmfile, Publish};
 use flockstep::protocol::budget::{BUILD, RESERVE};
 use flockstep::protocol::{Cache, Plan, Recipe, Result, Settings, Task, Work, build_all, sweep};
-use flockstep::world::{OpenOptions, Process, World, write_all};
+use flockstep::world::{Notes, OpenOptions, Process, World, write_all};
 use flockstep::{SimWorld, Strategy, scenario};
 use proptest::prelude::{ProptestConfig, any, proptest};
 

@@ -3,9 +3,19 @@
 //! One kernel, many engines. The machine, its tasks and its oracles are the same under each; an engine only decides which of the
 //! possible steps comes next. Our own ([`Seeded`]) owns the main loop; the others are second opinions, whose verdicts must agree.
 
+#[cfg(feature = "loom")]
+mod loom;
 mod seeded;
+#[cfg(feature = "shuttle")]
+mod shuttle;
+#[cfg(any(feature = "shuttle", feature = "loom"))]
+mod turns;
 
+#[cfg(feature = "loom")]
+pub use loom::Loom;
 pub use seeded::Seeded;
+#[cfg(feature = "shuttle")]
+pub use shuttle::Shuttle;
 
 use crate::explore::{Exploration, Progress, Strategy};
 use crate::scenario::Scenario;
@@ -41,7 +51,13 @@ pub trait Engine: Sync {
 
 /// Every engine that this build has, our own first.
 pub fn all() -> Vec<&'static dyn Engine> {
-    vec![&Seeded]
+    vec![
+        &Seeded,
+        #[cfg(feature = "shuttle")]
+        &Shuttle,
+        #[cfg(feature = "loom")]
+        &Loom,
+    ]
 }
 
 /// The engine of that name.

@@ -24,7 +24,8 @@ use crate::sim::{Chooser, End, Machine, Plan, State};
 use crate::world::Event;
 use dfs::Dfs;
 use replay::{Goal, Retrial};
-use sample::{Pct, Random};
+use sample::Pct;
+pub(crate) use sample::Random;
 pub(crate) use stopwatch::Stopwatch;
 
 /// A depth-first search gives up when an execution has more steps than that: it would not come back from there.

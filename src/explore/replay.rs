@@ -25,7 +25,14 @@ impl StepName {
         let (agent, op, subject) = state.describe(choice);
         // The last component tells resources apart well enough, and survives a move of the directory.
         let last = subject.rsplit('/').next().unwrap_or_default();
-        StepName { agent, op: op.to_owned(), subject: last.to_owned() }
+        // Several futures of one task may be about to do the same: they are told apart by age.
+        let twin = |other: &Choice| {
+            let older = state.agent(*other) == state.agent(choice) && state.age(*other) < state.age(choice);
+            older && state.describe(*other) == (agent.clone(), op, subject.clone())
+        };
+        let elder = (0..state.choice_count()).map(|at| state.choice(at)).filter(twin).count();
+        let op = if elder == 0 { op.to_owned() } else { format!("{op}.{}", elder + 1) };
+        StepName { agent, op, subject: last.to_owned() }
     }
 }
 

@@ -1,19 +1,20 @@
-//! Telling schedules again, from their keys: everything that happened, by name.
+//! Telling a schedule again, from its key: everything that happened, by name.
 
 use std::fmt;
 use std::time::Duration;
 
-use super::{Failure, Key, replay};
+use super::replay::Replay;
+use super::{Failure, Key};
 use crate::scenario::Scenario;
 use crate::sim::{End, KernelView, Machine};
 use crate::world::Kinds;
 
-/// A schedule that was run again, or several whose violation follows from all of them.
+/// A schedule that was run again.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Retold {
     /// The failure, if it fails.
     pub failure: Option<Failure>,
-    /// Everything that happened in the last of them, in order.
+    /// Everything that happened, in order.
     pub story: Vec<Told>,
     /// The lock table at the end, in the columns of `lslocks(8)`.
     pub lslocks: String,
@@ -42,7 +43,7 @@ impl fmt::Display for Told {
     }
 }
 
-/// Runs schedules again, one after the other before the same oracles, until one fails, and writes down everything that happens in the
+/// Runs schedules again, one after the other before the same oracles, until one fails, and writes down everything that happened in the
 /// last.
 pub(crate) fn retell(scenario: &Scenario, keys: &[&Key]) -> Retold {
     let (plan, mut machine) = (scenario.plan(), Machine::default());
@@ -52,10 +53,13 @@ pub(crate) fn retell(scenario: &Scenario, keys: &[&Key]) -> Retold {
         state.judges.recording = Some(Vec::new());
         state.judges.kinds = Kinds::ALL;
     }
-    let failed = keys.iter().find_map(|&key| match machine.run(&plan, &mut replay::Replay::new(&key.deviations)) {
-        End::Violated(violation) => Some((violation, key.clone())),
-        End::Done | End::Cut => None,
-    });
+    let mut failed = None;
+    for &key in keys {
+        if let End::Violated(violation) = machine.run(&plan, &mut Replay::new(&key.deviations)) {
+            failed = Some((violation, key));
+            break;
+        }
+    }
     let mut state = machine.core.lock();
     let events = state.judges.recording.take().unwrap_or_default();
     let view = KernelView { kernel: &state.kernel, hosts: &state.hosts, tasks: &state.tasks, clock: state.clock };
@@ -69,7 +73,7 @@ pub(crate) fn retell(scenario: &Scenario, keys: &[&Key]) -> Retold {
     let lslocks = state.lslocks_at_end.clone();
     let failure = failed.map(|(violation, key)| Failure {
         violation,
-        key: Some(key),
+        key: Some(key.clone()),
         more_keys: Vec::new(),
         story: story.iter().map(Told::to_string).collect(),
         events,

@@ -54,10 +54,11 @@ impl Leak {
         for lock in kernel.locks() {
             let orphan = self.orphans.contains(&(process, lock.description));
             for &holder in lock.processes.iter().filter(|&&holder| orphan && descends(holder)) {
-                // Whoever has not reached its exec yet has a copy of everything, and closes it there.
+                // What it opened itself it has used. Whoever has not reached its exec yet has a copy of everything, and closes it there.
                 let mut descriptors = kernel.descriptors(holder).into_iter().filter(|d| !d.close_on_exec);
-                let accident =
-                    descriptors.any(|d| u64::from(d.description) == lock.description && !d.passed && d.number > 2);
+                let accident = descriptors.any(|d| {
+                    u64::from(d.description) == lock.description && !d.passed && d.number > 2 && d.user == u32::MAX
+                });
                 if accident && kernel.alive(holder) {
                     let text = format!(
                         "process {} has ended, but its lock on {} lives on in process {}, which inherited the descriptor by accident",

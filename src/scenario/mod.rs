@@ -350,6 +350,11 @@ impl Scenario {
         &self.case
     }
 
+    /// Both, as people read them.
+    pub(crate) fn name_with_case(&self) -> String {
+        if self.case.is_empty() { self.name.clone() } else { format!("{} ({})", self.name, self.case) }
+    }
+
     /// The same under another name.
     pub fn named(mut self, name: impl Into<String>) -> Self {
         self.name = name.into();

@@ -7,7 +7,7 @@
 use std::hash::{Hash, Hasher};
 
 use super::operation::{OpId, Owner, Stage};
-use super::state::{Choice, State, TaskId};
+use super::state::{State, TaskId};
 
 /// A 64-bit hasher with a strong finish; the same on every machine, unlike the standard one, whose algorithm may change.
 #[derive(Clone)]
@@ -136,20 +136,5 @@ impl State {
             (u64::from(task.pid) << 32) | *count
         };
         self.tasks.iter().map(number).collect()
-    }
-
-    /// A number for whoever makes a choice, for strategies that treat tasks differently.
-    pub(crate) fn agent(&self, choice: Choice) -> u64 {
-        const PROCESS: u64 = 1 << 32;
-        match choice {
-            Choice::Act(op) => match self.ops[op.slot as usize].owner {
-                Owner::Task(task) => task.into(),
-                Owner::Process(pid) => PROCESS + u64::from(pid),
-            },
-            Choice::Resume(task) => task.into(),
-            Choice::Kill(pid) => 2 * PROCESS + u64::from(pid),
-            Choice::Cancel(task) => 3 * PROCESS + u64::from(task),
-            Choice::Expire(op) => 4 * PROCESS + u64::from(op.slot),
-        }
     }
 }

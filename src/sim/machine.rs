@@ -305,7 +305,8 @@ impl Machine {
     }
 }
 
-fn panic_text(why: &(dyn std::any::Any + Send)) -> String {
+/// What a panic said.
+pub(crate) fn panic_text(why: &(dyn std::any::Any + Send)) -> String {
     let text = why.downcast_ref::<&str>().map(ToString::to_string);
     text.or_else(|| why.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no message".into())
 }

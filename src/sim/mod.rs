@@ -5,6 +5,7 @@
 //! see; `graph` explains why nothing moves.
 
 mod act;
+mod agent;
 mod executor;
 pub(crate) mod fingerprint;
 mod graph;
@@ -17,6 +18,8 @@ mod sync;
 mod view;
 mod world;
 
+#[cfg(any(feature = "shuttle", feature = "loom"))]
+pub(crate) use machine::panic_text;
 pub(crate) use machine::{Chooser, End, Machine, Plan, PlannedProcess};
 pub(crate) use operation::Op;
 pub use operation::OpId;

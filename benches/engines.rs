@@ -1,0 +1,161 @@
+//! How fast the engines are: `cargo bench --bench engines`.
+//!
+//! Three tasks on two locks, each: open, flock, two effects, unlock, close. Ours runs that through the whole kernel (names, inodes,
+//! descriptions, descriptor tables), the executor model and the default oracles; bare shuttle runs two of its own mutexes and
+//! atomics. Rounds of all contestants are interleaved, so that a busy machine is unfair to all alike, and medians are compared.
+#![expect(clippy::print_stdout, reason = "a benchmark prints")]
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use flockstep::engine::{self, Engine};
+use flockstep::sim::kernel::{Kernel, Pid};
+use flockstep::world::*;
+use flockstep::{Scenario, SimWorld, Strategy, scenario};
+
+const ROUNDS: u64 = 9;
+const TASKS: usize = 3;
+const LOCKS: usize = 2;
+
+#[expect(clippy::disallowed_types, clippy::disallowed_methods, reason = "a benchmark measures real time")]
+fn timed<T>(work: impl FnOnce() -> T) -> (T, Duration) {
+    let start = std::time::Instant::now();
+    let value = work();
+    (value, start.elapsed())
+}
+
+async fn one_task(world: SimWorld, path: String) -> Result<()> {
+    let file = world.open(&path, OpenOptions::lock_file()).await?;
+    world.flock(&file, LockMode::Exclusive).await?;
+    world.write(&file, b"+").await?;
+    world.write(&file, b"-").await?;
+    world.unlock(&file).await?;
+    world.close(file).await
+}
+
+/// A process whose tasks share that many locks, on as many workers as it takes to let none of them starve.
+fn contest(tasks: usize, locks: usize) -> Scenario {
+    scenario("contest").workers(tasks as u32 + 1).nofile(4 * tasks as u32 + 16).process("p", move |world| async move {
+        let spawn = |n: usize| {
+            let path = format!("/lock-{}", n % locks);
+            world.spawn(&format!("t{n}"), one_task(world.clone(), path))
+        };
+        let all: Vec<_> = (0..tasks).map(spawn).collect();
+        for task in all {
+            task.await.expect("not aborted")?;
+        }
+        Result::Ok(())
+    })
+}
+
+/// Shuttle with its own primitives: (executions, time).
+fn bare_shuttle(executions: usize, seed: u64) -> Duration {
+    use shuttle::sync::Mutex;
+    use shuttle::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+    let mut config = shuttle::Config::new();
+    config.silence_warnings = true;
+    let scheduler = shuttle::scheduler::RandomScheduler::new_from_seed(seed, executions);
+    let body = || {
+        let locks: Arc<Vec<Mutex<u32>>> = Arc::new((0..LOCKS).map(|_| Mutex::new(0)).collect());
+        let effect = Arc::new(AtomicUsize::new(0));
+        let spawn = |n: usize| {
+            let (locks, effect) = (locks.clone(), effect.clone());
+            shuttle::thread::spawn(move || {
+                let guard = locks[n % LOCKS].lock().expect("nobody panics");
+                effect.fetch_add(1, SeqCst);
+                effect.fetch_sub(1, SeqCst);
+                drop(guard);
+            })
+        };
+        let all: Vec<_> = (0..TASKS).map(spawn).collect();
+        all.into_iter().for_each(|thread| thread.join().expect("nobody panics"));
+    };
+    timed(|| shuttle::Runner::new(scheduler, config).run(body)).1
+}
+
+/// The kernel calls of one execution, one task after another, without executor, oracles or choices.
+fn kernel_alone(executions: u64) -> Duration {
+    let start = Kernel::default();
+    let paths: Vec<Arc<str>> = (0..TASKS).map(|n| format!("/lock-{}", n % LOCKS).into()).collect();
+    let mut kernel = Kernel::default();
+    let mut touched = Vec::new();
+    let execution = |kernel: &mut Kernel, touched: &mut Vec<_>| {
+        kernel.reset_to(&start);
+        let pid: Pid = kernel.new_process(1024);
+        for (task, path) in paths.iter().enumerate() {
+            let by = task as u32;
+            let fd = kernel.open(pid, path, OpenOptions::lock_file()).expect("open").descriptor;
+            kernel.used_by(pid, fd, by);
+            assert!(kernel.can_lock(pid, fd, LockMode::Exclusive));
+            assert_eq!(kernel.begin_conversion(pid, fd, LockMode::Exclusive), Ok(None));
+            assert_eq!(kernel.grant(pid, fd, LockMode::Exclusive, by, 0), Ok(true));
+            kernel.take_touched(touched);
+            for data in [b"+", b"-"] {
+                assert!(kernel.can_write(pid, fd, data.len()));
+                assert_eq!(kernel.write(pid, fd, data), Ok(1));
+            }
+            kernel.unlock(pid, fd).expect("open");
+            kernel.take_touched(touched);
+            kernel.close(pid, fd).expect("open");
+            touched.clear();
+        }
+        kernel.end(pid, Status::Exited(0));
+        let mut closed = Vec::new();
+        while kernel.close_next(pid, &mut closed) {}
+        kernel.take_touched(touched);
+        touched.clear();
+        std::hint::black_box(&*kernel);
+    };
+    timed(|| (0..executions).for_each(|_| execution(&mut kernel, &mut touched))).1
+}
+
+/// Executions per second, and steps per second.
+fn rate(engine: &dyn Engine, scene: &Scenario, executions: u64, seed: u64) -> (f64, f64) {
+    let strategy = Strategy::random(executions).seed(seed);
+    let found = engine.explore(scene, &strategy, &mut |_| true).expect("every engine here holds it");
+    found.assert_upheld();
+    let seconds = found.elapsed.as_secs_f64();
+    (found.executions as f64 / seconds, found.steps as f64 / seconds)
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+fn main() {
+    let (ours, theirs) = (&engine::Seeded, engine::by_name("shuttle").unwrap_or(&engine::Seeded));
+    let scene = contest(TASKS, LOCKS);
+    let [mut seeded, mut steps, mut bare, mut under, mut under_steps, mut kernel] = [const { Vec::new() }; 6];
+    for seed in 0..ROUNDS {
+        let (executions, per_second) = rate(ours, &scene, 40_000, seed);
+        seeded.push(executions);
+        steps.push(per_second);
+        bare.push(10_000.0 / bare_shuttle(10_000, seed).as_secs_f64());
+        let (executions, per_second) = rate(theirs, &scene, 5_000, seed);
+        under.push(executions);
+        under_steps.push(per_second);
+        kernel.push(40_000.0 / kernel_alone(40_000).as_secs_f64());
+    }
+    let [seeded, steps, bare] = [seeded, steps, bare].map(median);
+    let [under, under_steps, kernel] = [under, under_steps, kernel].map(median);
+    println!("{TASKS} tasks on {LOCKS} locks, random, medians of {ROUNDS} rounds");
+    println!("  seeded                     {seeded:>10.0} executions/s {steps:>12.0} steps/s");
+    println!("  bare shuttle               {bare:>10.0} executions/s");
+    println!("  the same scenario, shuttle {under:>10.0} executions/s {under_steps:>12.0} steps/s");
+    println!("  seeded / bare shuttle          {:>6.2} (required: 2)", seeded / bare);
+    println!("  seeded / same under shuttle    {:>6.2} (required: 4)", seeded / under);
+    println!("  kernel calls alone         {kernel:>10.0} executions/s, {:.0} % of the seeded engine's time", {
+        100.0 * seeded / kernel
+    });
+
+    println!("cost of a step, seeded, random");
+    let mut first = 0.0;
+    for (tasks, executions) in [(10, 6_000), (100, 600), (1_000, 30)] {
+        let scene = contest(tasks, tasks.div_ceil(2));
+        let costs = (0..5).map(|seed| 1e9 / rate(ours, &scene, executions, seed).1).collect();
+        let cost = median(costs);
+        first = if tasks == 10 { cost } else { first };
+        println!("  {tasks:>5} tasks {cost:>8.0} ns, {:.2} times that of 10", cost / first);
+    }
+}

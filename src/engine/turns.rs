@@ -1,0 +1,192 @@
+//! Executions whose steps are taken by the threads of somebody else's engine.
+//!
+//! The machine owns and polls every task, as under our own engine; a thread of the engine owns nothing. There is one for each *agent*:
+//! whoever makes choices, be it a task, a process that is exec'd or dies, or a fault. A thread that the engine lets go on takes a
+//! choice of its agent, if the machine offers one, and waits until there is another. So the engine decides who goes next and
+//! nothing else, its own idea of blocking, deadlock and panics never comes into play, and every execution is a tape that our own
+//! engine can run again.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Sender, channel};
+
+use parking_lot::Mutex;
+
+use super::CannotHold;
+use crate::explore::{Exploration, Progress, Stop, Stopwatch, Strategy, Tally, conclude};
+use crate::scenario::Scenario;
+use crate::sim::{Choice, End, Machine, Plan, State, panic_text};
+
+/// Executions between two looks at the clock and at whoever may interrupt.
+const TICK: u64 = 64;
+
+/// The machine and what has come out so far. Behind a mutex that no thread holds while it lets the engine switch.
+pub(super) struct Turns {
+    plan: Plan,
+    machine: Machine,
+    strategy: Strategy,
+    start: Stopwatch,
+    tally: Tally,
+    /// The positions taken in this execution.
+    tape: Vec<u32>,
+    /// How this execution ended, once it has.
+    end: Option<End>,
+    /// Faults are not offered in this execution.
+    pub(super) faultless: bool,
+    /// Why there is no next execution.
+    pub(super) stop: Option<Stop>,
+    /// What has come up that the engine cannot do.
+    unable: Option<String>,
+    ticks: Option<Sender<u64>>,
+    interrupted: Arc<AtomicBool>,
+}
+
+pub(super) type Shared = Arc<Mutex<Turns>>;
+
+impl Turns {
+    /// Starts the next execution.
+    pub(super) fn begin(&mut self) {
+        self.tape.clear();
+        self.machine.begin(&self.plan);
+        self.end = self.machine.standing(self.plan.steps_max);
+    }
+
+    /// Whether this execution has ended, and its threads should, too.
+    pub(super) fn is_over(&self) -> bool {
+        self.end.is_some()
+    }
+
+    /// How many executions have ended.
+    pub(super) fn executions(&self) -> u64 {
+        self.tally.executions
+    }
+
+    pub(super) fn schedules(&self) -> u64 {
+        self.strategy.schedules
+    }
+
+    /// What could be done next: who, and the position of the choice.
+    pub(super) fn offers(&self) -> Vec<(u64, u32)> {
+        if self.is_over() { Vec::new() } else { offers(&self.machine.core.lock(), self.faultless) }
+    }
+
+    /// Whether an agent will never have a choice again.
+    pub(super) fn gone(&self, agent: u64) -> bool {
+        self.machine.core.lock().gone(agent)
+    }
+
+    /// Reads the state of the machine.
+    pub(super) fn with_state<T>(&self, read: impl FnOnce(&State) -> T) -> T {
+        read(&self.machine.core.lock())
+    }
+
+    /// Takes the choice at that position.
+    pub(super) fn take(&mut self, at: u32, value: &mut dyn FnMut(u32) -> Result<u32, &'static str>) {
+        let choice = self.machine.core.lock().choice(at as usize);
+        let (tape, mut unable) = (&mut self.tape, None);
+        tape.push(at);
+        self.machine.take(choice, &mut |of| {
+            let value = value(of).unwrap_or_else(|why| {
+                unable = Some(why);
+                0
+            });
+            tape.push(value);
+            value
+        });
+        self.end = self.machine.standing(self.plan.steps_max);
+        if let Some(why) = unable {
+            self.give_up(why);
+        }
+    }
+
+    /// Ends the exploration: the engine cannot do what the scenario asks for.
+    pub(super) fn give_up(&mut self, why: impl Into<String>) {
+        self.unable = Some(why.into());
+        self.end = Some(End::Cut);
+        self.stop = Some(Stop::Count);
+    }
+
+    /// After the end of an execution: adds it up, and says why there is no next one, if there is none.
+    pub(super) fn finish(&mut self) {
+        self.machine.switch_off();
+        self.tally.add(&self.machine.core.lock());
+        if let Some(End::Violated(violation)) = self.end.take() {
+            self.stop = Some(Stop::Violated(violation, std::mem::take(&mut self.tape)));
+        }
+        let executions = self.tally.executions;
+        let due = executions.is_multiple_of(TICK);
+        if self.stop.is_some() {
+        } else if executions >= self.strategy.schedules {
+            self.stop = Some(Stop::Count);
+        } else if due && self.strategy.time_limit.is_some_and(|limit| self.start.elapsed() >= limit) {
+            self.stop = Some(Stop::Early("the time was over".into()));
+        } else if due && self.interrupted.load(Ordering::Relaxed) {
+            self.stop = Some(Stop::Early("interrupted".into()));
+        } else if due && let Some(ticks) = &self.ticks {
+            let _ = ticks.send(executions);
+        }
+    }
+}
+
+/// Who could do what next.
+pub(super) fn offers(state: &State, faultless: bool) -> Vec<(u64, u32)> {
+    let choices = (0..state.choice_count()).map(|at| (state.choice(at), at as u32));
+    let offered = choices.filter(|(choice, _)| !faultless || matches!(choice, Choice::Act(_) | Choice::Resume(_)));
+    offered.map(|(choice, at)| (state.agent(choice), at)).collect()
+}
+
+/// Explores by `drive`, which runs executions until there is a reason to stop. It runs on a thread of its own: both engines demand
+/// closures that own everything, so that neither the scenario nor `progress` can be borrowed, and keep what is theirs in
+/// thread-locals, which are gone afterwards whatever became of the exploration.
+pub(super) fn explore(
+    engine: &'static str,
+    scenario: &Scenario,
+    strategy: &Strategy,
+    progress: Progress<'_>,
+    drive: impl FnOnce(&Shared) + Send + 'static,
+) -> Result<Exploration, CannotHold> {
+    let start = Stopwatch::start();
+    let (ticks, told) = channel();
+    let interrupted = Arc::new(AtomicBool::new(false));
+    let turns = Turns {
+        plan: scenario.plan(),
+        machine: Machine::default(),
+        strategy: strategy.clone(),
+        start,
+        tally: Tally::default(),
+        tape: Vec::new(),
+        end: None,
+        faultless: false,
+        stop: None,
+        unable: None,
+        ticks: Some(ticks),
+        interrupted: interrupted.clone(),
+    };
+    turns.machine.core.lock().judges = scenario.judges();
+    let turns = Arc::new(Mutex::new(turns));
+    let shared = turns.clone();
+    #[expect(clippy::disallowed_methods, reason = "not a thread of a protocol but one that simulates them all")]
+    let thread = std::thread::spawn(move || {
+        let result = catch_unwind(AssertUnwindSafe(|| drive(&shared)));
+        shared.lock().ticks = None;
+        result
+    });
+    for executions in told {
+        if !progress(executions) {
+            interrupted.store(true, Ordering::Relaxed);
+        }
+    }
+    let result = thread.join().unwrap_or_else(Err);
+    let mut turns = turns.lock();
+    if let Some(why) = turns.unable.take() {
+        return Err(CannotHold { engine, scenario: scenario.name_with_case(), why });
+    }
+    let stop = match (turns.stop.take(), result) {
+        (Some(stop), _) => stop,
+        (None, Ok(())) => Stop::Count,
+        (None, Err(why)) => Stop::Early(format!("{engine} itself panicked ({})", panic_text(why.as_ref()))),
+    };
+    let (machine, tally) = (std::mem::take(&mut turns.machine), std::mem::take(&mut turns.tally));
+    Ok(conclude(scenario, strategy, scenario.plan(), machine, tally, stop, None, start))
+}

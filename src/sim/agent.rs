@@ -1,0 +1,57 @@
+//! Agents: whoever makes choices. A task, a process that is exec'd or dies, a fault that may happen to one of them.
+
+use super::operation::{Op, OpId, Owner};
+use super::state::{Choice, Phase, State};
+
+/// Numbers of agents come in blocks of this size: tasks, processes, and three kinds of faults.
+const BLOCK: u64 = 1 << 32;
+
+impl State {
+    /// A number for whoever makes a choice, for strategies that treat agents differently.
+    pub(crate) fn agent(&self, choice: Choice) -> u64 {
+        match choice {
+            Choice::Act(op) => self.owner_agent(self.ops[op.slot as usize].owner),
+            Choice::Resume(task) => task.into(),
+            Choice::Kill(pid) => 2 * BLOCK + u64::from(pid),
+            Choice::Cancel(task) => 3 * BLOCK + u64::from(task),
+            Choice::Expire(op) => 4 * BLOCK + u64::from(op.slot),
+        }
+    }
+
+    fn owner_agent(&self, owner: Owner) -> u64 {
+        match owner {
+            Owner::Task(task) => task.into(),
+            Owner::Process(pid) => BLOCK + u64::from(pid),
+        }
+    }
+
+    /// Whether an agent has no choice left, now or later. A process is gone between its exec and its death.
+    #[cfg(any(feature = "shuttle", feature = "loom"))]
+    pub(crate) fn gone(&self, agent: u64) -> bool {
+        let at = (agent % BLOCK) as usize;
+        let has_ended = |task: usize| matches!(self.tasks[task].phase, Phase::Finished | Phase::Dead);
+        match agent / BLOCK {
+            0 => has_ended(at),
+            1 => !self.ops.iter().any(|p| p.live && p.owner == Owner::Process(at as u32)),
+            2 => self.faults.kills == 0 || !self.hosts[at].alive,
+            3 => self.faults.cancels == 0 || has_ended(at),
+            _ => self.faults.timeouts == 0 || !self.ops[at].live,
+        }
+    }
+
+    /// Who does nothing but wait for an agent: for a section, the task that gave it away; for a child before its exec, the one that
+    /// forked it.
+    #[cfg(feature = "loom")]
+    pub(crate) fn waiter(&self, agent: u64) -> Option<u64> {
+        let owner = |id: OpId| self.pending(id).map(|p| self.owner_agent(p.owner));
+        let at = (agent % BLOCK) as usize;
+        match agent / BLOCK {
+            0 => {
+                let is_section = |id: &&OpId| self.pending(**id).is_some_and(|p| matches!(p.op, Op::Section { .. }));
+                self.tasks[at].joiners.iter().find(is_section).and_then(|&id| owner(id))
+            }
+            1 => self.hosts[at].launch.as_ref().and_then(|launch| launch.1).and_then(owner),
+            _ => None,
+        }
+    }
+}
