@@ -153,11 +153,24 @@ fn a_key_in_a_file_replays_as_well() {
 
 #[test]
 fn a_schedule_that_runs_to_its_end_is_not_the_violation() {
-    let case = VIOLATED["cases"].as_array().unwrap().iter().find(|case| case["verdict"] == "upheld");
-    let Some(case) = case else { return };
-    let size: Vec<String> = case["size"].as_object().unwrap().iter().map(|(what, n)| format!("{what}={n}")).collect();
-    let [size] = &size[..] else { return };
-    assert_code(&flockstep(&["replay", &format!("{}:{size}:-", *HISTORIC)]), 1);
+    let policies = lines(&flockstep(&["list", "--format", "json"]));
+    let key = policies.iter().find_map(|policy| {
+        let cases = policy["cases"].as_array()?;
+        let size = cases.iter().filter(|case| case["expected"] == "upheld").find_map(|case| {
+            let size: Vec<_> = case["size"].as_object()?.iter().collect();
+            let [(what, n)] = size[..] else { return None };
+            Some(format!("{what}={n}"))
+        })?;
+        Some(format!("{}/{}:{size}:-", policy["scenario"].as_str()?, policy["policy"].as_str()?))
+    });
+    let replayed = flockstep(&["replay", &key.expect("something is upheld")]);
+    assert_code(&replayed, 1);
+    assert!(text(&replayed.stdout).contains("no violation"));
+}
+
+#[test]
+fn keys_of_different_cases_are_no_schedules_of_one_violation() {
+    assert_code(&flockstep(&["replay", key(), "another/policy::-"]), 2);
 }
 
 #[test]

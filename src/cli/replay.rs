@@ -12,10 +12,10 @@ use std::io::{ErrorKind, Write as _};
 #[derive(Args)]
 #[command(after_help = AFTER_HELP)]
 pub(crate) struct Arguments {
-    /// A replay key as `check` prints it, or a file that it has written one to.
-    #[arg(value_name = "KEY|FILE")]
-    key: String,
-    /// Tell everything that happens, step by step.
+    /// A replay key as `check` prints it, or a file that it has written one to. Of what follows from several schedules, all keys.
+    #[arg(value_name = "KEY|FILE", required = true)]
+    keys: Vec<String>,
+    /// Tell everything that happens, step by step; of several schedules, in the last.
     #[arg(long)]
     trace: bool,
     /// Print the lock table at the end, in the columns of lslocks(8).
@@ -39,15 +39,16 @@ Exit codes:
 /// # Errors
 /// If it is no key, or one of an unknown case.
 pub(crate) fn main(arguments: &Arguments, policies: &[Policy]) -> Result<Exit, BadInput> {
-    let key = key(&arguments.key)?;
-    let (policy, case) = find(&key, policies)?;
-    let retold = quietly(|| case.scenario.retell(&key));
+    let keys = keys(&arguments.keys)?;
+    let (policy, case) = find(&keys, policies)?;
+    let mut retold = quietly(|| case.scenario.retell(&keys));
+    if let (Some(failure), [others @ .., last]) = (&mut retold.failure, &keys[..]) {
+        (failure.key, failure.more_keys) = (Some(last.clone()), others.to_vec());
+    }
 
     let mut text = format!("{}, {}: ", policy.full_name(), size(&case.size));
     text += &match &retold.failure {
-        Some(failure) => {
-            format!("{}\n{}", failure.violation.kind, failure.report().replace(&key.to_string(), &arguments.key))
-        }
+        Some(failure) => format!("{}\n{}", failure.violation.kind, shown(failure.report(), &keys, arguments)),
         None => "no violation: the schedule runs to its end\n".into(),
     };
     if arguments.trace {
@@ -61,21 +62,48 @@ pub(crate) fn main(arguments: &Arguments, policies: &[Policy]) -> Result<Exit, B
     Ok(if retold.failure.is_some() { Exit::Expected } else { Exit::Unexpected })
 }
 
-/// Reads a key, from a file if the argument is the name of one.
-#[expect(clippy::disallowed_methods, reason = "a file of the user's, outside of any world")]
-fn key(argument: &str) -> Result<Key, BadInput> {
-    const REMEDY: &str = "paste a key, or the name of a .key file, as `flockstep check` prints them";
-    let text = match std::fs::read_to_string(argument) {
-        Ok(text) => text,
-        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::InvalidFilename) => argument.to_owned(),
-        Err(error) if error.kind() == ErrorKind::NotADirectory => argument.to_owned(),
-        Err(error) => return Err(BadInput::new(format!("{argument} cannot be read: {error}"), REMEDY)),
-    };
-    text.parse().map_err(|error| BadInput::new(format!("{argument} is no file, and {error}"), REMEDY))
+/// A report with what was given to replay, be it a file, in place of the key.
+fn shown(report: String, keys: &[Key], arguments: &Arguments) -> String {
+    match (keys, &arguments.keys[..]) {
+        ([key], [given]) => report.replace(&key.to_string(), given),
+        _ => report,
+    }
 }
 
-/// The case that a key is of.
-fn find<'p>(key: &Key, policies: &'p [Policy]) -> Result<(&'p Policy, &'p Case), BadInput> {
+/// Reads keys, from files where an argument is the name of one.
+#[expect(clippy::disallowed_methods, reason = "files of the user's, outside of any world")]
+fn keys(arguments: &[String]) -> Result<Vec<Key>, BadInput> {
+    const REMEDY: &str = "paste a key, or the name of a .key file, as `flockstep check` prints them";
+    let mut keys = Vec::new();
+    for argument in arguments {
+        let text = match std::fs::read_to_string(argument) {
+            Ok(text) => text,
+            Err(error) if is_no_file(&error) => argument.clone(),
+            Err(error) => return Err(BadInput::new(format!("{argument} cannot be read: {error}"), REMEDY)),
+        };
+        for word in text.split_whitespace() {
+            let key = word.parse();
+            keys.push(key.map_err(|error| BadInput::new(format!("{argument} is no file, and {error}"), REMEDY))?);
+        }
+    }
+    if keys.is_empty() { Err(BadInput::new("there is no key in what was given", REMEDY)) } else { Ok(keys) }
+}
+
+/// Whether a word is just not the name of a file, as few keys are.
+fn is_no_file(error: &std::io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory | ErrorKind::InvalidFilename)
+}
+
+/// The case that all keys are of.
+fn find<'p>(keys: &[Key], policies: &'p [Policy]) -> Result<(&'p Policy, &'p Case), BadInput> {
+    let key = &keys[0];
+    if let Some(other) = keys.iter().find(|other| (&other.scenario, &other.case) != (&key.scenario, &key.case)) {
+        let what = format!(
+            "the keys are not of one case: {}:{} and {}:{}",
+            key.scenario, key.case, other.scenario, other.case
+        );
+        return Err(BadInput::new(what, "replay them one by one"));
+    }
     let policy = policies.iter().find(|policy| policy.full_name() == key.scenario);
     let policy = policy.ok_or_else(|| select::unknown(&key.scenario, policies))?;
     let case = policy.cases.iter().find(|case| case.scenario.case_name() == key.case);

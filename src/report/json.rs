@@ -88,7 +88,8 @@ struct ViolationObject<'a> {
     kind: &'a str,
     /// One sentence.
     summary: &'a str,
-    /// What to hand to `flockstep replay`: a key or a file; null if no single schedule shows it.
+    /// What to hand to `flockstep replay`: a key; keys with blanks between them, if it follows from several schedules; or a file. Null
+    /// if it follows from all schedules together.
     key: Option<&'a str>,
 }
 

@@ -11,7 +11,8 @@ pub(crate) struct Judged<'p> {
     pub(crate) case: &'p Case,
     /// What came out.
     pub(crate) exploration: Exploration,
-    /// What to hand to `flockstep replay`, if it failed in a way that can be replayed: a key, or the file that it is in.
+    /// What to hand to `flockstep replay`, if it failed in a way that can be replayed: the keys of all schedules that it takes, or the
+    /// file that they are in.
     pub(crate) key: Option<String>,
 }
 

@@ -336,8 +336,8 @@ impl Scenario {
     }
 
     /// The same with every event by itself, and the lock table at the end whether it fails or not.
-    pub fn retell(&self, key: &Key) -> Retold {
-        crate::explore::retell(self, &[key])
+    pub fn retell<'k>(&self, keys: impl IntoIterator<Item = &'k Key>) -> Retold {
+        crate::explore::retell(self, &keys.into_iter().collect::<Vec<_>>())
     }
 
     /// Its name.

@@ -9,11 +9,13 @@ use std::path::{Path, PathBuf};
 /// Where they are, below the current directory: beside the seeds of property tests, which are kept for the same reason.
 const DIRECTORY: &str = "proptest-regressions/keys";
 
-/// What to hand to `flockstep replay` to see a failure again: the key itself or, if it is long, the file that it is now in.
+/// What to hand to `flockstep replay` to see a failure again: its key, or, if it takes several schedules, the keys of all of them with the
+/// one that completes it last; or the file that they are now in, if they are long.
 pub(super) fn key(exploration: &Exploration, engine: &str, progress: &Progress) -> Option<String> {
     let Verdict::Violated(failure) = &exploration.verdict else { return None };
     let key = failure.key.as_ref()?;
-    let word = key.to_string();
+    let words: Vec<String> = failure.more_keys.iter().chain([key]).map(Key::to_string).collect();
+    let word = words.join(" ");
     if word.len() <= KEY_LENGTH_MAX {
         return Some(word);
     }
