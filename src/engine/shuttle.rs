@@ -257,7 +257,7 @@ impl Run {
         let mut mine = turns.offers();
         mine.retain(|&(other, _)| other == agent);
         let draw = |of: u32| {
-            let value = || (u128::from(ExecutionState::next_u64()) * u128::from(of) >> 64) as u32;
+            let value = || ((u128::from(ExecutionState::next_u64()) * u128::from(of)) >> 64) as u32;
             self.values.then(value).ok_or("shuttle's depth-first search does not enumerate values")
         };
         let which = if mine.len() > 1 { draw(mine.len() as u32) } else { Ok(0) };

@@ -1,7 +1,5 @@
 //! Exploring: which schedules are tried, what they add up to, and how a failure is told and kept.
 
-#![expect(clippy::disallowed_types, reason = "how long an exploration took is told, never decided on by a schedule")]
-
 mod dfs;
 mod key;
 mod replay;

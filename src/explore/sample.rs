@@ -24,8 +24,8 @@ impl Strikes {
     fn new(mut rng: Rng, horizon: Horizon) -> Self {
         let length = usize::try_from(horizon.steps).unwrap_or(usize::MAX).max(1);
         // One in four does not strike at all.
-        let drawn = (0..horizon.faults).filter_map(|_| (rng.below(4) > 0).then(|| rng.below(length) as u64));
-        let mut at: Vec<u64> = drawn.collect();
+        let strike = |_| if rng.below(4) > 0 { Some(rng.below(length) as u64) } else { None };
+        let mut at: Vec<u64> = (0..horizon.faults).filter_map(strike).collect();
         at.sort_unstable_by(|a, b| b.cmp(a));
         Strikes { rng, at, step: 0 }
     }
