@@ -3,17 +3,17 @@
 //! An oracle sees what happened, in order, and a read-only view of the machine. It knows neither engine nor schedule, nor whether the
 //! machine is simulated.
 
-mod blocking;
-mod builds;
-mod descriptors;
-mod exclusion;
+pub mod blocking;
+pub mod builds;
+pub mod descriptors;
+pub mod exclusion;
 mod glob;
 mod kin;
-mod leak;
-mod locks;
-mod lost_update;
-mod order;
-mod publish;
+pub mod leak;
+pub mod locks;
+pub mod lost_update;
+pub mod order;
+pub mod publish;
 mod table;
 
 use std::fmt;

@@ -351,7 +351,7 @@ impl Scenario {
     }
 
     /// Both, as people read them.
-    pub(crate) fn name_with_case(&self) -> String {
+    pub fn name_with_case(&self) -> String {
         if self.case.is_empty() { self.name.clone() } else { format!("{} ({})", self.name, self.case) }
     }
 

@@ -213,7 +213,7 @@ impl State {
         self.enable(exec);
     }
 
-    /// The output pipes first, so that [0] and [2] are the ends to read from.
+    /// The output pipes first, so that numbers 0 and 2 of the list are the ends to read from.
     fn open_for_spawn(&mut self, pid: Pid) -> Result<Vec<u32>, Errno> {
         let mut numbers = Vec::new();
         let opened = (0..3).try_for_each(|_| {

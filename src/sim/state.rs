@@ -1,6 +1,6 @@
 //! The state of the simulated machine: the kernel, the executors of its processes, and what its tasks are about to do.
 //!
-//! One mutex guards it (see [`SimWorld`](super::SimWorld)); it is never held while a future is polled or dropped.
+//! One mutex guards it (see [`SimWorld`]); it is never held while a future is polled or dropped.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::future::Future;
