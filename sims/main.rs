@@ -1,1 +1,77 @@
-fn main() {}
+//! Every case of every scenario as a test: what is expected of it comes out, and the key of every violation replays.
+//!
+//! With `--features exhaustive` the limits are raised, and a table tells at the end which cases were covered to the last schedule.
+
+#[path = "mod.rs"]
+#[allow(dead_code, unreachable_pub, reason = "the command includes the same files, and uses more of them")]
+mod sims;
+
+use std::process::ExitCode;
+use std::sync::{Arc, Mutex};
+
+use flockstep::scenario::Case;
+use flockstep::{Exploration, Strategy, Verdict};
+use libtest_mimic::{Arguments, Failed, Trial};
+
+/// How far a case is explored by `cargo test`; the exhaustive run goes as far as it takes, within reason.
+const SCHEDULES: u64 = if cfg!(feature = "exhaustive") { 3_000_000 } else { 2_000 };
+
+/// What the exhaustive run tells of one case.
+type Rows = Arc<Mutex<Vec<(String, String)>>>;
+
+fn check(case: &Case, rows: &Rows) -> Result<(), Failed> {
+    let strategy =
+        if cfg!(feature = "exhaustive") { Strategy::dfs(SCHEDULES) } else { Strategy::default().schedules(SCHEDULES) };
+    let exploration = case.scenario.explore(strategy);
+    let name = format!("{} {}", case.scenario.name(), case.scenario.case_name());
+    rows.lock().expect("no test panics while it holds this").push((name, tell(&exploration)));
+    if !case.expected.is_met_by(&exploration.verdict) {
+        let came_out = match &exploration.verdict {
+            Verdict::Violated(failure) => failure.report(),
+            other => format!("{other:?}"),
+        };
+        return Err(format!("expected: {}\ncame out: {came_out}", case.expected.word()).into());
+    }
+    let Verdict::Violated(failure) = &exploration.verdict else { return Ok(()) };
+    let key = failure.key.as_ref().ok_or("a violation without a replay key")?;
+    let key = key.to_string().parse().map_err(|error| format!("{key}: {error}"))?;
+    match case.scenario.replay(&key).0 {
+        Some(again) if again.events == failure.events => Ok(()),
+        _ => Err(format!("{key} does not replay to the same events").into()),
+    }
+}
+
+fn tell(exploration: &Exploration) -> String {
+    let Exploration { verdict, executions, states, elapsed, .. } = exploration;
+    let states = states.map_or_else(String::new, |states| format!(", {states} states"));
+    let word = match verdict {
+        Verdict::Upheld { exhaustive: true, .. } => "exhaustive".to_owned(),
+        Verdict::Upheld { exhaustive: false, .. } => "NOT exhausted".to_owned(),
+        Verdict::Violated(failure) => format!("violated ({})", failure.violation.kind),
+        Verdict::Inconclusive(why) => format!("inconclusive: {why}"),
+    };
+    format!("{word}: {executions} executions{states}, {:.1} s", elapsed.as_secs_f64())
+}
+
+#[expect(clippy::print_stdout, reason = "a test target without a harness tells its own results")]
+fn main() -> ExitCode {
+    let rows = Rows::default();
+    let mut trials = Vec::new();
+    for policy in sims::all() {
+        for case in policy.cases {
+            let name = format!("{} {}", case.scenario.name(), case.scenario.case_name());
+            let rows = rows.clone();
+            trials.push(Trial::test(name, move || check(&case, &rows)));
+        }
+    }
+    let conclusion = libtest_mimic::run(&Arguments::from_args(), trials);
+    if cfg!(feature = "exhaustive") && conclusion.num_passed > 0 {
+        let mut rows = rows.lock().expect("every test has ended").clone();
+        rows.sort();
+        println!("covered by the search with the state cache:");
+        for (name, told) in rows {
+            println!("  {name:60} {told}");
+        }
+    }
+    conclusion.exit_code()
+}

@@ -13,3 +13,8 @@ pub use explore::{Exploration, Failure, Key, Method, Strategy, Verdict};
 pub use oracle::{Deadlock, Oracle, Violation, ViolationKind};
 pub use scenario::{Scenario, scenario};
 pub use sim::{KernelView, SimWorld, Time};
+
+/// The examples of the README compile.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -40,7 +40,9 @@ fn agree(scene: &Scenario, violation: Option<ViolationKind>, engines: &[&str]) {
             let found = explore(engine, scene, strategy);
             let found = match found {
                 // Its depth-first search goes wrong last what should go wrong first.
-                Ok(found) if strategy.method.name() == "dfs" && matches!(found.verdict, Verdict::Upheld { .. }) => found,
+                Ok(found) if strategy.method.name() == "dfs" && matches!(found.verdict, Verdict::Upheld { .. }) => {
+                    found
+                }
                 Ok(found) => {
                     judge(&found, engine);
                     found
@@ -235,8 +237,7 @@ fn children() {
 
 fn crowd(tasks: u32) -> Scenario {
     scenario("crowd").workers(8).process("p", move |world| async move {
-        let all: Vec<_> =
-            (0..tasks).map(|n| world.spawn(&format!("t{n}"), hold_across_await(world.clone()))).collect();
+        let all: Vec<_> = (0..tasks).map(|n| world.spawn(&format!("t{n}"), hold_across_await(world.clone()))).collect();
         for task in all {
             task.await.expect("not aborted")?;
         }

@@ -1,5 +1,12 @@
 //! The tests of the library, one binary: proptest then keeps its seeds in the top-level `proptest-regressions/`.
 
+mod contract;
 mod engines;
 mod executor_model;
+mod exploration;
+#[cfg(feature = "loom")]
+mod gauge;
+mod os;
 mod protocol;
+mod protocol_in_simulation;
+mod run_build;

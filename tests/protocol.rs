@@ -350,7 +350,7 @@ fn no_lock_is_lost_or_shared_among_time_outs_and_cancellations() {
     });
 }
 
-async fn unlink_race<W: World>(world: W, root: String) {
+async fn unlink_race<W: World>(world: W, root: String, replaced: bool) {
     let path = format!("{root}/p.lock");
     let (first, second) = (cache(&world, &root), cache(&world, &root));
     let (mut first, mut second) = (task(&world, &first).await, task(&world, &second).await);
@@ -358,6 +358,9 @@ async fn unlink_race<W: World>(world: W, root: String) {
     let removed = async {
         world.sleep(SOON).await;
         world.unlink(&path).await.unwrap();
+        if replaced {
+            write(&world, &path, b"").await;
+        }
         held.release().await;
     };
     let (_, lock) = join(removed, lock(&world, &mut second, &path)).await;
@@ -368,8 +371,9 @@ async fn unlink_race<W: World>(world: W, root: String) {
 }
 
 #[test]
-fn a_lock_file_that_was_removed_meanwhile_is_opened_again() {
-    on_os(unlink_race);
+fn a_lock_file_that_was_removed_or_replaced_meanwhile_is_opened_again() {
+    on_os(|world, root| unlink_race(world, root, false));
+    on_os(|world, root| unlink_race(world, root, true));
 }
 
 async fn planted_files<W: World>(world: W, root: String) {

@@ -177,7 +177,9 @@ impl Crew {
         let Some(member) = self.threads.get_mut(&agent) else { return };
         if std::mem::replace(&mut member.free, free) != free {
             let id = member.id;
-            ExecutionState::with(|state| if free { state.get_mut(id).unblock() } else { state.get_mut(id).block(false) });
+            ExecutionState::with(
+                |state| if free { state.get_mut(id).unblock() } else { state.get_mut(id).block(false) },
+            );
         }
     }
 
@@ -214,19 +216,15 @@ impl Run {
         let offers = self.turns.lock().offers();
         let offered = |agent: u64| offers.iter().any(|&(other, _)| other == agent);
         let known: Vec<u64> = self.crew.lock().threads.keys().copied().collect();
-        let mut fresh: Vec<u64> = offers.iter().map(|&(agent, _)| agent).filter(|agent| !known.contains(agent)).collect();
+        let mut fresh: Vec<u64> =
+            offers.iter().map(|&(agent, _)| agent).filter(|agent| !known.contains(agent)).collect();
         fresh.dedup();
         for agent in fresh {
             // To spawn is a switch to shuttle. Nobody else may go on at this one: who can is only known once all are there.
             self.crew.lock().hold_all_but(|other| Some(other) == me);
             let run = self.clone();
-            let id = ExecutionState::spawn_thread(
-                Box::new(move || run.drive(agent)),
-                STACK,
-                None,
-                None,
-                Location::caller(),
-            );
+            let id =
+                ExecutionState::spawn_thread(Box::new(move || run.drive(agent)), STACK, None, None, Location::caller());
             let mut crew = self.crew.lock();
             crew.threads.insert(agent, Member { id, free: true });
             crew.set(agent, false);

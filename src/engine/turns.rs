@@ -10,12 +10,11 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Sender, channel};
-use std::time::Instant;
 
 use parking_lot::Mutex;
 
 use super::CannotHold;
-use crate::explore::{Exploration, Progress, Stop, Strategy, Tally, conclude, now};
+use crate::explore::{Exploration, Progress, Stop, Stopwatch, Strategy, Tally, conclude};
 use crate::scenario::Scenario;
 use crate::sim::{Choice, End, Machine, Plan, State, panic_text};
 
@@ -27,7 +26,7 @@ pub(super) struct Turns {
     plan: Plan,
     machine: Machine,
     strategy: Strategy,
-    start: Instant,
+    start: Stopwatch,
     tally: Tally,
     /// The positions taken in this execution.
     tape: Vec<u32>,
@@ -147,7 +146,7 @@ pub(super) fn explore(
     progress: Progress<'_>,
     drive: impl FnOnce(&Shared) + Send + 'static,
 ) -> Result<Exploration, CannotHold> {
-    let start = now();
+    let start = Stopwatch::start();
     let (ticks, told) = channel();
     let interrupted = Arc::new(AtomicBool::new(false));
     let turns = Turns {

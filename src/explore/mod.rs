@@ -5,9 +5,10 @@ mod key;
 mod replay;
 mod rng;
 mod sample;
+mod stopwatch;
 mod strategy;
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 pub use key::{KEY_LENGTH_MAX, Key, KeyError};
 pub use strategy::{Method, Strategy};
@@ -19,7 +20,10 @@ use crate::world::Event;
 use dfs::Dfs;
 use sample::Pct;
 pub(crate) use sample::Random;
+pub(crate) use stopwatch::Stopwatch;
 
+/// A depth-first search gives up when an execution has more steps than that: it would not come back from there.
+const SEARCH_STEPS_MAX: u64 = 10_000;
 /// How many executions are spent on making a failing schedule shorter.
 const SHORTEN_EXECUTIONS: u32 = 3_000;
 
@@ -211,7 +215,7 @@ pub(crate) fn explore(scenario: &Scenario, strategy: &Strategy, progress: Progre
         plan: scenario.plan(),
         machine: Machine::default(),
         tally: Tally::default(),
-        start: now(),
+        start: Stopwatch::start(),
         strategy,
         progress,
         next_tick: 256,
@@ -220,11 +224,6 @@ pub(crate) fn explore(scenario: &Scenario, strategy: &Strategy, progress: Progre
     let (stop, states) = run.explore();
     let Run { plan, machine, tally, start, .. } = run;
     conclude(scenario, strategy, plan, machine, tally, stop, states, start)
-}
-
-#[expect(clippy::disallowed_methods, reason = "how long an exploration took is told, never decided on by a schedule")]
-pub(crate) fn now() -> Instant {
-    Instant::now()
 }
 
 /// From what stopped an exploration to its verdict.
@@ -237,7 +236,7 @@ pub(crate) fn conclude(
     tally: Tally,
     stop: Stop,
     states: Option<u64>,
-    start: Instant,
+    start: Stopwatch,
 ) -> Exploration {
     let executions = tally.executions;
     let verdict = match stop {
@@ -333,7 +332,7 @@ struct Run<'a> {
     plan: Plan,
     machine: Machine,
     tally: Tally,
-    start: Instant,
+    start: Stopwatch,
     strategy: &'a Strategy,
     progress: Progress<'a>,
     next_tick: u64,
@@ -397,17 +396,25 @@ impl Run<'_> {
 
     fn search(&mut self, cache: bool, until: u64) -> (Stop, Option<u64>) {
         let mut dfs = Dfs::new(cache);
+        let steps_max = self.plan.steps_max;
+        self.plan.steps_max = steps_max.min(SEARCH_STEPS_MAX);
+        self.machine.core.lock().remember = cache;
         let stop = loop {
             if self.tally.executions >= until {
                 break Stop::Count;
             }
-            if let Some(stop) = self.execute(&mut dfs) {
-                break stop;
+            match self.execute(&mut dfs) {
+                // Somebody polls, and the search lets nobody else go on: only a fair scheduler comes to an end here.
+                Some(Stop::Violated(violation, _)) if violation.kind == ViolationKind::Endless => break Stop::Count,
+                Some(stop) => break stop,
+                None => {}
             }
             if !dfs.advance() {
                 break Stop::Exhausted;
             }
         };
+        self.machine.core.lock().remember = false;
+        self.plan.steps_max = steps_max;
         (stop, (cache && !dfs.cache_refused).then(|| dfs.states()))
     }
 }

@@ -31,6 +31,9 @@ impl Chooser for Random {
 /// is about to go on gets the lowest instead. A bug that needs `depth` ordering constraints among n agents and k steps is found
 /// with probability at least 1 / (n k^(depth - 1)) a schedule.
 ///
+/// Whoever sleeps or yields gets the lowest priority as well: a task that polls would otherwise poll for ever, and nobody
+/// else go on.
+///
 /// Faults are agents of their own here: a kill with a high priority strikes at once, one with a low priority never, and the steps at
 /// which priorities change give it every step in between.
 pub(crate) struct Pct {
@@ -49,7 +52,7 @@ impl Pct {
         let mut changes: Vec<u64> =
             (1..depth).map(|_| rng.below(usize::try_from(length.max(1)).unwrap_or(usize::MAX)) as u64).collect();
         changes.sort_unstable();
-        Pct { rng, priorities: Vec::new(), changes, step: 0, lowest: u64::from(depth) }
+        Pct { rng, priorities: Vec::new(), changes, step: 0, lowest: 1 << 62 }
     }
 
     fn priority(&mut self, agent: u64) -> u64 {
@@ -61,6 +64,12 @@ impl Pct {
                 priority
             }
         }
+    }
+
+    fn lower(&mut self, agent: u64) {
+        self.lowest -= 1;
+        let place = self.priorities.binary_search_by_key(&agent, |&(agent, _)| agent).expect("ranked before");
+        self.priorities[place].1 = self.lowest;
     }
 
     fn highest(&mut self, state: &State) -> (usize, u64) {
@@ -76,12 +85,14 @@ impl Chooser for Pct {
         let (mut at, agent) = self.highest(state);
         while self.changes.first() == Some(&self.step) {
             self.changes.remove(0);
-            self.lowest -= 1;
-            let place = self.priorities.binary_search_by_key(&agent, |&(agent, _)| agent).expect("ranked above");
-            self.priorities[place].1 = self.lowest;
+            self.lower(agent);
             at = self.highest(state).0;
         }
         self.step += 1;
+        let choice = state.choice(at);
+        if state.is_patience(choice) {
+            self.lower(state.agent(choice));
+        }
         Some(at)
     }
     fn value(&mut self, of: u32) -> u32 {

@@ -49,15 +49,15 @@ impl Leak {
     }
 
     fn check_orphans(&self, process: u32, kernel: &KernelView<'_>) -> Result<(), Violation> {
+        let descends =
+            |holder: u32| std::iter::successors(kernel.parent(holder), |&p| kernel.parent(p)).any(|p| p == process);
         for lock in kernel.locks() {
             let orphan = self.orphans.contains(&(process, lock.description));
-            for &holder in lock.processes.iter().filter(|_| orphan) {
-                let mut descriptors = kernel.descriptors(holder).into_iter();
-                // What it opened itself it has used; a number of a description that is gone may have been given to it anew.
-                let accident = descriptors.any(|d| {
-                    let inherited = !d.passed && d.number > 2 && d.user == u32::MAX;
-                    u64::from(d.description) == lock.description && inherited
-                });
+            for &holder in lock.processes.iter().filter(|&&holder| orphan && descends(holder)) {
+                // Whoever has not reached its exec yet has a copy of everything, and closes it there.
+                let mut descriptors = kernel.descriptors(holder).into_iter().filter(|d| !d.close_on_exec);
+                let accident =
+                    descriptors.any(|d| u64::from(d.description) == lock.description && !d.passed && d.number > 2);
                 if accident && kernel.alive(holder) {
                     let text = format!(
                         "process {} has ended, but its lock on {} lives on in process {}, which inherited the descriptor by accident",

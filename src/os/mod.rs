@@ -18,6 +18,19 @@
 //! F1 says EMFILE comes before the path is looked at, L3 that a refused conversion has lost the lock: Linux keeps both on local
 //! filesystems; where a kernel keeps the lock (macOS, FreeBSD, NFS version 4) OsWorld gives it up itself. Paths, names and link texts
 //! that are not UTF-8 are refused with EINVAL, never altered. Windows is not supported.
+//!
+//! T1 does not say that a free worker takes every task that could move. tokio keeps the task that a worker spawned or woke last in a
+//! slot of that worker's own, from which no other steals (tokio issue 4941): if the worker then blocks in a synchronous operation,
+//! that task waits with it, however many others are idle. And if it was the worker that watched the clock, timers have been seen to
+//! stop for everybody, deadlines included. The simulation lets an idle worker have the task. So a wait of unknown length belongs on
+//! the pool or on a thread even where there are workers to spare.
+//!
+//! # Protocol code that is spawned
+//!
+//! The compiler proves that the future of generic code is `Send` from what the traits promise. For a future that names OsWorld itself
+//! it looks inside, and in places gives up ("implementation of `Send` is not general enough"). Let the
+//! outermost function be generic as well, `fn main<W: World>(world: W) -> impl Future<Output = …> + Send`, and pass that to
+//! [`OsWorld::run`].
 
 #![expect(
     clippy::disallowed_methods,

@@ -20,7 +20,8 @@ use tokio::task::{JoinHandle, spawn_blocking};
 impl OsWorld {
     /// Runs a process: a runtime of `workers` worker threads and a pool of at most `blocking_threads`, whose first task is what `first`
     /// makes. Returns when that task has ended and all others are dropped (T4), which waits for sections on the pool and for
-    /// synchronous operations under way; threads of their own go on until the process exits.
+    /// synchronous operations under way; threads of their own go on until the process exits. What is still under way then cannot
+    /// wait for time or for children any more: tokio panics in a section that tries.
     ///
     /// # Errors
     /// If the runtime cannot be built: no descriptors or threads left.

@@ -36,18 +36,14 @@ impl State {
         let pid = self.tasks[task as usize].pid;
         match *op {
             Op::Flock { fd, mode, .. } => {
+                self.kernel.used_by(pid, fd, task);
                 self.watch_inode(id, fd, pid);
-                if self.evaluate(id) {
-                    return;
-                }
-                let thread = self.tasks[task as usize].thread;
-                self.count_blocked_workers(pid, thread);
-                if let Ok((path, file, _)) = self.kernel.describe(pid, fd) {
-                    let what = What::LockWait { path, descriptor: fd, file, mode, thread };
-                    self.emit(pid, Some(task), what);
+                if !self.evaluate(id) {
+                    self.lock_waits(pid, task, fd, mode);
                 }
             }
             Op::Read { fd, .. } | Op::Write { fd, .. } => {
+                self.kernel.used_by(pid, fd, task);
                 self.watch_inode(id, fd, pid);
                 self.evaluate(id);
             }
@@ -82,6 +78,17 @@ impl State {
                 }
             }
             _ => self.enable(id),
+        }
+    }
+
+    /// A flock(2) blocks its thread from here on.
+    fn lock_waits(&mut self, pid: u32, task: TaskId, fd: u32, mode: crate::world::LockMode) {
+        let thread = self.tasks[task as usize].thread;
+        self.count_blocked_workers(pid, thread);
+        if self.wants(Kinds::LOCKS)
+            && let Ok((path, file, _)) = self.kernel.describe(pid, fd)
+        {
+            self.emit(pid, Some(task), What::LockWait { path, descriptor: fd, file, mode, thread });
         }
     }
 
@@ -120,14 +127,18 @@ impl State {
 
     /// Looks whether an announced operation could act now, and keeps the list of those that could.
     pub(crate) fn evaluate(&mut self, id: OpId) -> bool {
-        let Some(Pending { owner: Owner::Task(task), op, stage: Stage::Announced, .. }) = self.pending(id) else {
+        let Some(Pending { owner: Owner::Task(task), op, stage: Stage::Announced, place, .. }) = self.pending(id)
+        else {
             return false;
         };
-        let pid = self.tasks[*task as usize].pid;
+        let (task, was_enabled) = (*task, place.is_some());
+        let pid = self.tasks[task as usize].pid;
+        let mut blocks = None;
         let could = match *op {
             Op::Flock { fd, mode, converted } => {
                 // The attempt of a conversion can always be made; what it leads to may have to wait.
                 let attempt = !converted && self.kernel.lock_mode(pid, fd).is_some_and(|held| held != mode);
+                blocks = Some((fd, mode));
                 attempt || self.kernel.can_lock(pid, fd, mode)
             }
             Op::Read { fd, .. } => self.kernel.can_read(pid, fd),
@@ -139,6 +150,10 @@ impl State {
             self.enable(id);
         } else {
             self.disable(id);
+            // It was about to be granted, and somebody else was faster.
+            if let Some((fd, mode)) = blocks.filter(|_| was_enabled) {
+                self.lock_waits(pid, task, fd, mode);
+            }
         }
         could
     }
@@ -253,10 +268,7 @@ impl State {
                 if let Op::Flock { converted, .. } = &mut self.ops[id.slot as usize].op {
                     *converted = true;
                 }
-                self.evaluate(id);
-                let thread = self.tasks[task as usize].thread;
-                self.count_blocked_workers(pid, thread);
-                self.emit(pid, Some(task), What::LockWait { path, descriptor: fd, file, mode, thread });
+                self.evaluate(id); // it was enabled, so this tells that it waits
                 None
             }
         }

@@ -26,10 +26,12 @@ impl State {
     pub(crate) fn new_task(&mut self, pid: Pid, name: Arc<str>, thread: Thread, future: TaskFuture) -> TaskId {
         let id = self.tasks.len() as TaskId;
         // A section runs for the task that gave it away: it starts with that task's past.
-        let past = self.current.map_or(0, |parent| self.tasks[parent as usize].past);
+        let parent = self.current;
+        let past = parent.map_or(0, |parent| self.tasks[parent as usize].past);
         self.tasks.push(Task {
             pid,
             name,
+            parent,
             thread,
             phase: Phase::Queued,
             has_thread: false,
@@ -45,7 +47,15 @@ impl State {
             completed: false,
         });
         self.fresh.push((id, future));
+        if !self.acts(pid) {
+            // Spawned by a destructor of the dead: dropped without having run.
+            self.tasks[id as usize].phase = Phase::Dead;
+            self.doomed.push(id);
+            return id;
+        }
         self.live += 1;
+        // An executor that shuts down drops what is spawned on it now.
+        self.tasks[id as usize].aborting = self.hosts[pid as usize].ending.is_some() && thread == Thread::Worker;
         let host = &mut self.hosts[pid as usize];
         match thread {
             Thread::Worker => host.worker_tasks += 1,
@@ -54,7 +64,7 @@ impl State {
         }
         if self.wants(Kinds::LIVES) {
             let name = self.tasks[id as usize].name.clone();
-            self.emit(pid, Some(id), What::TaskStarted { name, thread });
+            self.emit(pid, Some(id), What::TaskStarted { name, thread, parent });
         }
         if thread != Thread::Pool {
             self.schedule(id);
@@ -220,6 +230,8 @@ impl State {
             Thread::Own => {}
         }
         host.ready.retain(|&other| other != id);
+        // Another destructor, or one of its own, may have woken it while it was being dropped.
+        self.run_queue.retain(|&other| other != id);
         self.give_thread_up(id);
         self.feed(pid);
         if self.wants(Kinds::LIVES) {
@@ -368,7 +380,8 @@ impl State {
         let remember = self.remember;
         let Some(pending) = self.pending_mut(id) else { return };
         let Owner::Task(task_id) = pending.owner else { return };
-        let value = if remember { super::fingerprint::hash(&(pending.seq, &outcome)) } else { 0 };
+        // Its arguments too: what tasks share beside the World shows in what they ask for.
+        let value = if remember { super::fingerprint::hash(&(pending.seq, &pending.op, &outcome)) } else { 0 };
         pending.stage = Stage::Acted(outcome);
         if let Some(waker) = &pending.waker {
             waker.wake_by_ref();

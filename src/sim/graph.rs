@@ -92,23 +92,27 @@ impl State {
                 let mut by = Vec::new();
                 for (ofd, locker, since) in self.kernel.in_the_way(pid, fd, mode) {
                     let since = format!(" since step {since}");
-                    if locker != u32::MAX && live(&locker) {
-                        by.push((locker, since));
-                    } else {
-                        let holder = (0..self.kernel.process_count())
-                            .find(|&pid| self.kernel.descriptors(pid).any(|d| d.description == ofd));
-                        by_process = holder.map(|pid| format!("{}{since}", self.hosts[pid as usize].name));
+                    if let Some(heir) = self.heir(locker) {
+                        by.push((heir, since));
+                        continue;
+                    }
+                    // Left to others: any task of a process that has the description could release it.
+                    let has = |&pid: &u32| self.kernel.descriptors(pid).any(|d| d.description == ofd);
+                    for holder in (0..self.kernel.process_count()).filter(has) {
+                        by_process = Some(format!("{}{since}", self.hosts[holder as usize].name));
+                        by.extend(all_of(holder).into_iter().map(|(task, _)| (task, since.clone())));
                     }
                 }
                 (Through::Lock, format!("flock {mode_word} on {subject} (descriptor {fd})"), by)
             }
             Op::LockMutex { mutex } | Op::LockThread { mutex } => {
-                let holder = self.mutexes[mutex as usize].holder;
+                let holder = self.mutexes[mutex as usize].holder.and_then(|holder| self.heir(holder));
                 (Through::Lock, format!("mutex {subject}"), holder.into_iter().map(blank).collect())
             }
             Op::Acquire { semaphore, permits } => {
                 let s = &self.semaphores[semaphore as usize];
-                let mut by: Vec<_> = s.holders.iter().map(|&(task, n)| (task, format!(" ({n})"))).collect();
+                let holders = s.holders.iter().filter_map(|&(task, n)| Some((self.heir(task)?, format!(" ({n})"))));
+                let mut by: Vec<_> = holders.collect();
                 by.dedup();
                 (Through::Permit, format!("{permits} of the {} permits of {subject}, {} free", s.total, s.free), by)
             }
@@ -121,7 +125,11 @@ impl State {
                 let ino = self.kernel.inode_of(pid, fd).ok()?;
                 let other_end = matches!(op, Op::Read { .. });
                 let peers = (0..self.kernel.process_count()).filter(|&p| self.kernel.has_end(p, ino, other_end));
-                let by = peers.flat_map(all_of).filter(|&(id, _)| id != task).collect();
+                let mut by: Vec<_> = peers.flat_map(all_of).collect();
+                // Who holds the other end itself waits for itself, unless somebody else could end it.
+                if by.iter().any(|&(id, _)| id != task) {
+                    by.retain(|&(id, _)| id != task);
+                }
                 let word = if other_end { "bytes from" } else { "room in" };
                 (Through::Pipe, format!("{word} {subject} (descriptor {fd})"), by)
             }
@@ -130,6 +138,15 @@ impl State {
         };
         let short = if subject.is_empty() { what.clone() } else { subject.to_string() };
         Some(Wait { task, through, what, short, by, by_process })
+    }
+
+    /// Who has what a task has taken: the task itself, or if it has ended, whoever spawned it and got it as the result.
+    fn heir(&self, task: TaskId) -> Option<TaskId> {
+        let parent = |&id: &TaskId| self.tasks.get(id as usize).and_then(|task| task.parent);
+        let live = |id: &TaskId| {
+            self.tasks.get(*id as usize).is_some_and(|t| !matches!(t.phase, Phase::Finished | Phase::Dead))
+        };
+        std::iter::successors(Some(task), parent).find(live)
     }
 
     /// The violation to report when work is left and nothing can move.

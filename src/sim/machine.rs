@@ -291,9 +291,17 @@ impl Machine {
             state.off = true;
             std::mem::take(&mut state.fresh)
         };
-        drop(fresh);
         // A destructor that panics on a machine that is off says nothing about the protocol.
+        let _ = catch_unwind(AssertUnwindSafe(|| drop(fresh)));
         let _ = catch_unwind(AssertUnwindSafe(|| self.futures.clear()));
+        // Destructors may have spawned; never dropped under the lock, because destructors take it.
+        loop {
+            let fresh = std::mem::take(&mut self.core.lock().fresh);
+            if fresh.is_empty() {
+                break;
+            }
+            let _ = catch_unwind(AssertUnwindSafe(|| drop(fresh)));
+        }
     }
 }
 

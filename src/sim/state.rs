@@ -44,6 +44,8 @@ pub(crate) enum Phase {
 pub(crate) struct Task {
     pub(crate) pid: Pid,
     pub(crate) name: Arc<str>,
+    /// Who spawned it, or gave the section away.
+    pub(crate) parent: Option<TaskId>,
     pub(crate) thread: Thread,
     pub(crate) phase: Phase,
     /// Owns its thread now.
@@ -377,6 +379,12 @@ impl State {
             Choice::Cancel(task) => (self.task_name(task), "cancel", "".into()),
             Choice::Kill(pid) => (self.hosts[pid as usize].name.to_string(), "kill", "".into()),
         }
+    }
+
+    /// Whether a choice lets somebody go on who has just given others the time to.
+    pub(crate) fn is_patience(&self, choice: Choice) -> bool {
+        let Choice::Act(id) = choice else { return false };
+        matches!(self.ops[id.slot as usize].op, super::Op::Sleep { .. } | super::Op::Yield)
     }
 
     /// Orders the choices of one agent: by how long ago they were announced.

@@ -132,6 +132,11 @@ impl KernelView<'_> {
         let task = self.tasks.get(id as usize)?;
         (!matches!(task.phase, Phase::Finished | Phase::Dead)).then_some(task.thread)
     }
+    /// Whether a task owns a thread now: it runs, or blocks in a synchronous call. One that is suspended in an await, or waits for a
+    /// worker, does not.
+    pub fn task_on_thread(&self, id: TaskId) -> bool {
+        self.tasks.get(id as usize).is_some_and(|task| task.has_thread)
+    }
     /// Whether a process has neither ended nor been killed.
     pub fn alive(&self, pid: Pid) -> bool {
         self.hosts.get(pid as usize).is_some_and(|host| host.alive)

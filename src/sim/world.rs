@@ -143,6 +143,12 @@ impl SimWorld {
             let value = section.await;
             *into.lock() = Some(value);
         });
+        // While a synchronous call of another future keeps the thread, this one has not been polled yet: it gives nothing away.
+        std::future::poll_fn(|cx| match self.core.lock().thread_is_occupied(None, cx.waker()) {
+            true => Poll::Pending,
+            false => Poll::Ready(()),
+        })
+        .await;
         let task = {
             let mut state = self.core.lock();
             let parent = &state.tasks[state.current() as usize];

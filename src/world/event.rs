@@ -95,7 +95,8 @@ pub enum What {
     /// close(2), also by drop, exec or the end of the process.
     Close { path: Arc<str>, descriptor: u32, file: FileId },
 
-    /// A blocking flock(2) has to wait; it keeps `thread` while it does.
+    /// A blocking flock(2) has to wait; it keeps `thread` while it does. Told again when the lock was free and somebody else was
+    /// faster.
     LockWait { path: Arc<str>, descriptor: u32, file: FileId, mode: LockMode, thread: Thread },
     /// flock(2) was granted.
     Lock { path: Arc<str>, descriptor: u32, file: FileId, description: u64, mode: LockMode, blocking: bool },
@@ -136,8 +137,8 @@ pub enum What {
     Ending { status: Status },
     /// Everything is closed.
     Ended { status: Status },
-    /// A task or section began to exist.
-    TaskStarted { name: Arc<str>, thread: Thread },
+    /// A task or section began to exist; `parent` is the task that spawned it, or gave the section away.
+    TaskStarted { name: Arc<str>, thread: Thread, parent: Option<u32> },
     /// It ended, or was dropped.
     TaskEnded { completed: bool },
 
@@ -236,7 +237,7 @@ impl fmt::Display for What {
                     Status::Killed(signal) => write!(f, "{done}, killed by signal {signal}"),
                 }
             }
-            TaskStarted { name, thread } => {
+            TaskStarted { name, thread, .. } => {
                 let on = if *thread == Thread::Worker { "task" } else { "section" };
                 write!(f, "starts {on} {name}")
             }

@@ -1,0 +1,268 @@
+//! Exploration: the state cache loses nothing, a seed is a schedule, and what an engine says of itself is true.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use flockstep::world::*;
+use flockstep::{
+    KernelView, Method, Oracle, Scenario, SimWorld, Strategy, Time, Verdict, Violation, ViolationKind, scenario,
+};
+use proptest::prelude::{Just, ProptestConfig, prop, prop_assert, prop_assert_eq, prop_assume, prop_oneof, proptest};
+use proptest::strategy::Strategy as Generator;
+
+/// One step of a random program.
+#[derive(Clone, Debug)]
+enum Step {
+    Lock(u8, LockMode),
+    Try(u8, LockMode),
+    Unlock(u8),
+    Append(u8),
+    /// What a file contains decides what is written: results must matter.
+    Copy(u8, u8),
+    Rename(u8, u8),
+    Unlink(u8),
+    Yield,
+    Permit,
+    OnPool(u8),
+    Choose(u8),
+}
+
+fn path(n: u8) -> String {
+    format!("/{}", char::from(b'a' + n))
+}
+
+async fn append(world: &SimWorld, at: u8, byte: u8) -> Result<()> {
+    let options = OpenOptions { append: true, ..OpenOptions::lock_file() };
+    let file = world.open(&path(at), options).await?;
+    world.write(&file, &[byte]).await?;
+    world.close(file).await
+}
+
+async fn run(world: SimWorld, steps: Vec<Step>, permits: SemaphoreOf, me: u8) {
+    let mut locks: Vec<(u8, FileOf)> = Vec::new();
+    for step in steps {
+        match step {
+            Step::Lock(at, mode) | Step::Try(at, mode) => {
+                let held = locks.iter().position(|(other, _)| *other == at);
+                let file = match held {
+                    Some(held) => locks.remove(held).1,
+                    None => match world.open(&path(at), OpenOptions::lock_file()).await {
+                        Ok(file) => file,
+                        Err(_) => continue,
+                    },
+                };
+                let got = match step {
+                    Step::Lock(..) => world.flock(&file, mode).await.is_ok(),
+                    _ => world.try_flock(&file, mode).await.unwrap_or(false),
+                };
+                if got {
+                    locks.push((at, file));
+                } else {
+                    let _ = append(&world, 2, b'0' + me).await;
+                }
+            }
+            Step::Unlock(at) => locks.retain(|(other, _)| *other != at),
+            Step::Append(at) => drop(append(&world, at, b'A' + me).await),
+            Step::Copy(from, to) => {
+                if let Ok(bytes) = read_file(&world, &path(from)).await
+                    && bytes.len() % 2 == 1
+                {
+                    let _ = append(&world, to, b'x').await;
+                }
+            }
+            Step::Rename(from, to) => drop(world.rename(&path(from), &path(to)).await),
+            Step::Unlink(at) => drop(world.unlink(&path(at)).await),
+            Step::Yield => world.yield_now().await,
+            Step::Permit => {
+                let _permit = world.acquire(&permits, 1).await;
+                world.yield_now().await;
+            }
+            Step::OnPool(at) => {
+                let inner = world.clone();
+                world.on_pool(async move { drop(append(&inner, at, b'p').await) }).await;
+            }
+            Step::Choose(at) => {
+                if world.choose(2).await == 1 {
+                    let _ = append(&world, at, b'c').await;
+                }
+            }
+        }
+    }
+}
+type FileOf = <SimWorld as Files>::File;
+type SemaphoreOf = <SimWorld as InProcess>::Semaphore;
+
+fn step() -> impl Generator<Value = Step> {
+    let mode = prop_oneof![Just(LockMode::Shared), Just(LockMode::Exclusive)];
+    let at = 0..2u8;
+    prop_oneof![
+        (at.clone(), mode.clone()).prop_map(|(at, mode)| Step::Lock(at, mode)),
+        (at.clone(), mode).prop_map(|(at, mode)| Step::Try(at, mode)),
+        at.clone().prop_map(Step::Unlock),
+        at.clone().prop_map(Step::Append),
+        (0..3u8, 0..3u8).prop_map(|(from, to)| Step::Copy(from, to)),
+        (at.clone(), at.clone()).prop_map(|(from, to)| Step::Rename(from, to)),
+        at.clone().prop_map(Step::Unlink),
+        Just(Step::Yield),
+        Just(Step::Permit),
+        at.clone().prop_map(Step::OnPool),
+        at.prop_map(Step::Choose),
+    ]
+}
+
+/// What every execution comes to: the files and their contents.
+struct Ends(Arc<Mutex<BTreeSet<String>>>);
+
+impl Oracle for Ends {
+    fn name(&self) -> &str {
+        "ends"
+    }
+    fn kinds(&self) -> Kinds {
+        Kinds::NONE
+    }
+    fn begin(&mut self) {}
+    fn on(&mut self, _: &Event, _: &KernelView<'_>) -> std::result::Result<(), Violation> {
+        Ok(())
+    }
+    fn finish(&mut self, kernel: &KernelView<'_>) -> std::result::Result<(), Violation> {
+        let names = kernel.list("/").into_iter();
+        let end: Vec<_> = names.map(|name| (kernel.read(&format!("/{name}")).text().into_owned(), name)).collect();
+        self.0.lock().unwrap().insert(format!("{end:?}"));
+        Ok(())
+    }
+    fn state(&self) -> Option<u64> {
+        Some(0)
+    }
+    fn judged(&self) -> u64 {
+        1
+    }
+}
+
+fn scene(programs: &[Vec<Vec<Step>>], workers: u32, kill: bool, cancel: bool) -> Scenario {
+    let mut scene = scenario("random").workers(workers).blocking_threads(1).leaks_allowed();
+    for (pid, tasks) in programs.iter().enumerate() {
+        let tasks = tasks.clone();
+        scene = scene.process(&format!("p{pid}"), move |world| {
+            let tasks = tasks.clone();
+            async move {
+                let permits = world.semaphore("permits", 1);
+                let tasks = tasks.into_iter().enumerate().map(|(n, steps)| {
+                    let me = pid as u8 * 2 + n as u8;
+                    world.spawn(&format!("t{n}"), run(world.clone(), steps, permits.clone(), me))
+                });
+                for task in tasks.collect::<Vec<_>>() {
+                    let _ = task.await;
+                }
+            }
+        });
+    }
+    if kill {
+        scene = scene.kill("p0");
+    }
+    if cancel {
+        scene = scene.cancel("t0");
+    }
+    scene
+}
+
+fn explored(scene: &Scenario, cache: bool) -> (Verdict, BTreeSet<String>, u64) {
+    let ends = Arc::new(Mutex::new(BTreeSet::new()));
+    let into = ends.clone();
+    let scene = scene.clone().oracle(move || Ends(into.clone()));
+    let strategy = Strategy {
+        method: Method::Dfs { cache },
+        ..Strategy::dfs(if cfg!(feature = "exhaustive") { 30_000 } else { 5_000 })
+    };
+    let exploration = scene.explore(strategy);
+    let ends = ends.lock().unwrap().clone();
+    (exploration.verdict, ends, exploration.executions)
+}
+
+/// How many random programs a test tries.
+fn programs() -> u32 {
+    if cfg!(feature = "exhaustive") { 2_000 } else { 100 }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: programs(), max_global_rejects: 1_000_000, ..ProptestConfig::default() })]
+
+    /// The search with the cache comes to the same ends as the search without, and to the same verdict.
+    #[test]
+    fn the_cache_loses_nothing(
+        programs in prop::collection::vec(prop::collection::vec(prop::collection::vec(step(), 1..4), 1..3), 1..3),
+        workers in 1..3u32,
+        kill: bool,
+        cancel: bool,
+    ) {
+        let scene = scene(&programs, workers, kill, cancel);
+        let (plain, ends, executions) = explored(&scene, false);
+        prop_assume!(!matches!(plain, Verdict::Upheld { exhaustive: false, .. }));
+        let (cached, ends_cached, executions_cached) = explored(&scene, true);
+        prop_assert_eq!(plain.word(), cached.word());
+        if matches!(plain, Verdict::Upheld { .. }) {
+            prop_assert_eq!(ends, ends_cached);
+            prop_assert!(executions_cached <= executions);
+        }
+    }
+}
+
+#[test]
+fn a_seed_is_a_schedule() {
+    let steps = vec![Step::Append(0), Step::Copy(0, 1), Step::Yield, Step::Append(1)];
+    let scene = scene(&[vec![steps.clone(), steps.clone()], vec![steps]], 1, true, true);
+    let story = |seed| {
+        let ends = Arc::new(Mutex::new(BTreeSet::new()));
+        let into = ends.clone();
+        let watched = scene.clone().oracle(move || Ends(into.clone()));
+        let exploration = watched.explore(Strategy::random(50).seed(seed));
+        let ends = ends.lock().unwrap().clone();
+        (exploration.steps, ends)
+    };
+    assert_eq!(story(7), story(7));
+    assert_ne!(story(7), story(8));
+}
+
+#[test]
+fn less_than_everything_is_never_called_exhaustive() {
+    let steps = vec![Step::Append(0), Step::Append(1)];
+    let scene = scene(&[vec![steps.clone()], vec![steps]], 1, false, false);
+    let cut = scene.explore(Strategy::exhaustive().schedules(1));
+    assert!(matches!(cut.verdict, Verdict::Inconclusive(_)), "{:?}", cut.verdict);
+    let sampled = scene.explore(Strategy::random(500));
+    assert!(matches!(sampled.verdict, Verdict::Upheld { exhaustive: false, executions: 500 }));
+    scene.explore(Strategy::exhaustive()).assert_exhausted();
+    let interrupted = scene.explore_with(&Strategy::random(100_000), &mut |_| false);
+    assert!(matches!(interrupted.verdict, Verdict::Inconclusive(_)));
+}
+
+/// Polls for a lock as tools without flock do; `tries` is how often it looks before it gives up.
+async fn poll_for(world: SimWorld, tries: u32) -> Result<()> {
+    for _ in 0..tries {
+        match world.open("/lock", OpenOptions::create_new()).await {
+            Ok(file) => {
+                world.close(file).await?;
+                world.yield_now().await;
+                return world.unlink("/lock").await;
+            }
+            Err(error) if error.errno == Errno::Exist => world.sleep(Duration::from_millis(10)).await,
+            Err(error) => return Err(error),
+        }
+    }
+    Err(Error::new(Errno::Again, "poll", "/lock"))
+}
+
+#[test]
+fn polling_is_no_livelock_and_a_livelock_is_endless() {
+    let two = scenario("polling").process("a", |w| poll_for(w, u32::MAX)).process("b", |w| poll_for(w, u32::MAX));
+    two.explore(Strategy::default()).assert_upheld();
+    two.clone().time(Time::Urgent).explore(Strategy::exhaustive()).assert_exhausted();
+    let stale = two.file("/lock", "").steps_max(2_000);
+    stale.explore(Strategy::default()).assert_violated(ViolationKind::Endless);
+}
+
+#[test]
+fn a_budget_of_tries_can_run_out_while_the_holder_is_slow() {
+    let two = scenario("budget").process("a", |w| poll_for(w, 3)).process("b", |w| poll_for(w, 3));
+    two.explore(Strategy::default()).assert_violated(ViolationKind::Failed);
+}
