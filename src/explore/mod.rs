@@ -18,8 +18,8 @@ use crate::scenario::Scenario;
 use crate::sim::{Chooser, End, Machine, Plan, State};
 use crate::world::Event;
 use dfs::Dfs;
-use sample::Pct;
 pub(crate) use sample::Random;
+use sample::{Pct, Sampler};
 pub(crate) use stopwatch::Stopwatch;
 
 /// A depth-first search gives up when an execution has more steps than that: it would not come back from there.
@@ -219,6 +219,7 @@ pub(crate) fn explore(scenario: &Scenario, strategy: &Strategy, progress: Progre
         strategy,
         progress,
         next_tick: 256,
+        tape: Vec::new(),
     };
     run.machine.core.lock().judges = scenario.judges();
     let (stop, states) = run.explore();
@@ -336,23 +337,24 @@ struct Run<'a> {
     strategy: &'a Strategy,
     progress: Progress<'a>,
     next_tick: u64,
+    tape: Vec<u32>,
 }
 
 impl Run<'_> {
     fn explore(&mut self) -> (Stop, Option<u64>) {
         let (all, seed) = (self.strategy.schedules, self.strategy.seed);
         match self.strategy.method {
-            Method::Random => (self.sample(all, |n, _| Box::new(Random::new(seed, n))), None),
-            Method::Pct { depth } => (self.sample(all, |n, long| Box::new(Pct::new(seed, n, depth, long))), None),
+            Method::Random => (self.sample(all, |n, _| Sampler::Random(Random::new(seed, n))), None),
+            Method::Pct { depth } => (self.sample(all, |n, long| Sampler::Pct(Pct::new(seed, n, depth, long))), None),
             Method::Dfs { cache } => self.search(cache, all),
             Method::Portfolio => {
                 let (stop, states) = self.search(true, all.div_ceil(2));
                 match stop {
                     Stop::Count => (
                         self.sample(all, |n, long| match n % 4 {
-                            0 | 2 => Box::new(Random::new(seed, n)),
-                            1 => Box::new(Pct::new(seed, n, 2, long)),
-                            _ => Box::new(Pct::new(seed, n, 3, long)),
+                            0 | 2 => Sampler::Random(Random::new(seed, n)),
+                            1 => Sampler::Pct(Pct::new(seed, n, 2, long)),
+                            _ => Sampler::Pct(Pct::new(seed, n, 3, long)),
                         }),
                         None,
                     ),
@@ -364,12 +366,11 @@ impl Run<'_> {
 
     /// One execution; `Some` if the exploration is over.
     fn execute(&mut self, chooser: &mut dyn Chooser) -> Option<Stop> {
-        let mut taping = replay::Taping { chooser, tape: Vec::new() };
-        let end = self.machine.run(&self.plan, &mut taping);
-        let tape = taping.tape;
+        self.tape.clear();
+        let end = self.machine.run(&self.plan, &mut replay::Taping { chooser, tape: &mut self.tape });
         self.tally.add(&self.machine.core.lock());
         if let End::Violated(violation) = end {
-            return Some(Stop::Violated(violation, tape));
+            return Some(Stop::Violated(violation, std::mem::take(&mut self.tape)));
         }
         if self.tally.executions >= self.next_tick {
             self.next_tick += 256;
@@ -383,10 +384,10 @@ impl Run<'_> {
         None
     }
 
-    fn sample(&mut self, until: u64, mut chooser: impl FnMut(u64, u64) -> Box<dyn Chooser>) -> Stop {
+    fn sample(&mut self, until: u64, mut chooser: impl FnMut(u64, u64) -> Sampler) -> Stop {
         let mut n = 0;
         while self.tally.executions < until {
-            if let Some(stop) = self.execute(&mut *chooser(n, self.tally.longest)) {
+            if let Some(stop) = self.execute(&mut chooser(n, self.tally.longest)) {
                 return stop;
             }
             n += 1;

@@ -238,17 +238,17 @@ impl Files for SimWorld {
     }
     async fn fstat(&self, file: &SimFile) -> Result<Stat> {
         let ret = self.on_file(Op::Fstat { fd: file.number() }, file).await?;
-        Ok(expect!(ret, Ret::Stat(stat) => stat))
+        Ok(expect!(ret, Ret::Stat(stat) => *stat))
     }
     async fn stat(&self, path: &str) -> Result<Stat> {
         let path: Arc<str> = path.into();
         let ret = self.on_path(Op::Stat { path: path.clone(), follow: true }, &path).await?;
-        Ok(expect!(ret, Ret::Stat(stat) => stat))
+        Ok(expect!(ret, Ret::Stat(stat) => *stat))
     }
     async fn lstat(&self, path: &str) -> Result<Stat> {
         let path: Arc<str> = path.into();
         let ret = self.on_path(Op::Stat { path: path.clone(), follow: false }, &path).await?;
-        Ok(expect!(ret, Ret::Stat(stat) => stat))
+        Ok(expect!(ret, Ret::Stat(stat) => *stat))
     }
     async fn rename(&self, from: &str, to: &str) -> Result<()> {
         let (from, to): (Arc<str>, Arc<str>) = (from.into(), to.into());
@@ -609,7 +609,7 @@ impl Children for SimWorld {
         let ret = self.infallible(Op::Wait { pid: child.pid }).await;
         child.waited = true;
         child.descriptors.clear();
-        Ok(expect!(ret, Ret::Output(output) => output))
+        Ok(expect!(ret, Ret::Output(output) => *output))
     }
     async fn kill(&self, child: &SimChild) -> Result<()> {
         self.infallible(Op::KillChild { pid: child.pid }).await;
@@ -625,7 +625,7 @@ impl Process for SimWorld {
         self.pid
     }
     fn args(&self) -> Vec<String> {
-        self.core.lock().hosts[self.pid as usize].args.clone()
+        self.core.lock().hosts[self.pid as usize].args.to_vec()
     }
     fn var(&self, name: &str) -> Option<String> {
         self.core.lock().hosts[self.pid as usize].env.get(name).cloned()
