@@ -136,9 +136,11 @@ fn median(mut values: Vec<f64>) -> f64 {
 
 #[expect(clippy::disallowed_methods, reason = "the command line of a benchmark")]
 fn main() {
-    // `cargo bench --bench engines -- seeded`: only that, for a profiler.
-    if std::env::args().any(|argument| argument == "seeded") {
-        let (executions, steps) = rate(&engine::Seeded, &contest(TASKS, LOCKS), 400_000, 0);
+    // `cargo bench --bench engines -- seeded 100000`: only that, for a profiler.
+    let arguments: Vec<String> = std::env::args().collect();
+    if let Some(at) = arguments.iter().position(|argument| argument == "seeded") {
+        let executions = arguments.get(at + 1).and_then(|n| n.parse().ok()).unwrap_or(400_000);
+        let (executions, steps) = rate(&engine::Seeded, &contest(TASKS, LOCKS), executions, 0);
         println!("seeded {executions:.0} executions/s {steps:.0} steps/s");
         return;
     }

@@ -367,7 +367,9 @@ impl State {
         self.free_ops.push(id.slot);
         if let Owner::Task(task) = owner {
             let task = &mut self.tasks[task as usize];
-            task.ops.retain(|&mut other| other != id);
+            if let Some(at) = task.ops.iter().position(|&other| other == id) {
+                task.ops.remove(at);
+            }
             if task.occupied == Some(id) {
                 task.occupied = None;
                 self.end_occupation(owner);

@@ -119,7 +119,7 @@ impl Machine {
     /// Polls whatever can be polled, until there is something to choose.
     fn settle<'c>(&mut self, core: &'c Arc<Core>, mut state: Locked<'c>) -> Locked<'c> {
         loop {
-            for (id, future) in state.fresh.drain(..) {
+            while let Some((id, future)) = state.fresh.pop() {
                 let slot = id as usize;
                 if self.futures.len() <= slot {
                     self.futures.resize_with(slot + 1, || None);

@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::task::Waker;
 use std::time::Duration;
 
+use smallvec::SmallVec;
+
 use super::kernel::{Pid, RenameFlags};
 use super::state::TaskId;
 use crate::world::{Entry, Errno, LockMode, OpenOptions, Output, Stat};
@@ -28,7 +30,7 @@ pub(crate) enum Op {
     },
     Write {
         fd: u32,
-        data: Arc<[u8]>,
+        data: SmallVec<[u8; 16]>,
     },
     Seek {
         fd: u32,

@@ -335,6 +335,9 @@ impl State {
 
     /// Looks again at every operation that waits for what the kernel has just changed.
     pub(crate) fn settle(&mut self) {
+        if !self.kernel.has_touched() {
+            return;
+        }
         let mut touched = std::mem::take(&mut self.touched);
         self.kernel.take_touched(&mut touched);
         for what in touched.drain(..) {

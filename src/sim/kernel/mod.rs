@@ -177,6 +177,11 @@ impl Kernel {
         (*locks_held, *locks_peak) = (start.locks_held, start.locks_peak);
     }
 
+    /// Whether something has changed since then.
+    pub fn has_touched(&self) -> bool {
+        !self.touched.is_empty()
+    }
+
     /// What changed since the last call, for those who wait for it.
     pub fn take_touched(&mut self, into: &mut Vec<Touched>) {
         into.append(&mut self.touched);
