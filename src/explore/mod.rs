@@ -23,7 +23,7 @@ use sample::{Pct, Sampler};
 pub(crate) use stopwatch::Stopwatch;
 
 /// A depth-first search gives up when an execution has more steps than that: it would not come back from there.
-const SEARCH_STEPS_MAX: u64 = 10_000;
+pub(crate) const SEARCH_STEPS_MAX: u64 = 10_000;
 /// How many executions are spent on making a failing schedule shorter.
 const SHORTEN_EXECUTIONS: u32 = 3_000;
 

@@ -339,6 +339,7 @@ impl Scenario {
     }
 
     /// Both, as people read them.
+    #[cfg(any(feature = "shuttle", feature = "loom"))]
     pub(crate) fn name_with_case(&self) -> String {
         if self.case.is_empty() { self.name.clone() } else { format!("{} ({})", self.name, self.case) }
     }

@@ -1,7 +1,7 @@
 //! Agents: whoever makes choices. A task, a process that is exec'd or dies, a fault that may happen to one of them.
 
-use super::operation::{Op, OpId, Owner};
-use super::state::{Choice, Phase, State};
+use super::operation::Owner;
+use super::state::{Choice, State};
 
 /// Numbers of agents come in blocks of this size: tasks, processes, and three kinds of faults.
 const BLOCK: u64 = 1 << 32;
@@ -29,6 +29,7 @@ impl State {
     #[cfg(any(feature = "shuttle", feature = "loom"))]
     pub(crate) fn gone(&self, agent: u64) -> bool {
         let at = (agent % BLOCK) as usize;
+        use super::state::Phase;
         let has_ended = |task: usize| matches!(self.tasks[task].phase, Phase::Finished | Phase::Dead);
         match agent / BLOCK {
             0 => has_ended(at),
@@ -43,6 +44,7 @@ impl State {
     /// forked it.
     #[cfg(feature = "loom")]
     pub(crate) fn waiter(&self, agent: u64) -> Option<u64> {
+        use super::operation::{Op, OpId};
         let owner = |id: OpId| self.pending(id).map(|p| self.owner_agent(p.owner));
         let at = (agent % BLOCK) as usize;
         match agent / BLOCK {

@@ -222,6 +222,7 @@ impl Machine {
     }
 
     /// Does what was chosen, and lets everybody come to the next announcement.
+    #[cfg(any(feature = "shuttle", feature = "loom"))]
     pub(crate) fn take(&mut self, choice: Choice, value: &mut dyn FnMut(u32) -> u32) {
         let core = self.core.clone();
         let state = core.lock();
