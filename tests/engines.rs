@@ -343,3 +343,24 @@ fn explorations_can_be_interrupted() {
         assert_eq!(found.verdict.word(), "inconclusive", "{}", engine.name());
     }
 }
+
+/// Who polls lets nobody else go on in a search; that is no livelock.
+#[test]
+fn polling_is_no_livelock() {
+    let scene = scenario("polling")
+        .process("poller", |world| async move {
+            while world.stat("/ready").await.is_err() {
+                world.yield_now().await;
+            }
+        })
+        .process("worker", |world| async move { world.mkdir("/ready").await });
+    for strategy in
+        [Strategy::random(200), Strategy::pct(3, 200), Strategy::default().schedules(200), Strategy::dfs(200)]
+    {
+        explore("shuttle", &scene, &strategy).expect("it holds it").assert_upheld();
+    }
+    match explore("loom", &scene, &Strategy::default().schedules(200)) {
+        Ok(found) => found.assert_upheld(),
+        Err(refused) => assert!(refused.why.contains("steps"), "{}", refused.why),
+    }
+}

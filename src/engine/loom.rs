@@ -59,7 +59,7 @@ impl Engine for Loom {
             scenario: scenario.name_with_case(),
             why,
         })?;
-        turns::explore(self.name(), scenario, strategy, progress, |turns| {
+        turns::explore(self.name(), scenario, strategy, progress, true, |turns| {
             for bound in [Some(2), Some(3), None] {
                 search(turns, bound);
                 let mut turns = turns.lock();
@@ -301,7 +301,9 @@ impl Run {
         }
         match mine[..] {
             [] => return false,
-            [(_, at)] => turns.take(at, &mut |_| Err("loom does not enumerate values")),
+            [(_, at)] => {
+                turns.take(at, &mut |_| Err("loom does not enumerate values"));
+            }
             _ => turns.give_up(SEVERAL),
         }
         true

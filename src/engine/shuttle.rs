@@ -42,13 +42,14 @@ impl Engine for Shuttle {
     ) -> Result<Exploration, CannotHold> {
         quiet();
         let (method, seed) = (strategy.method, strategy.seed);
-        turns::explore(self.name(), scenario, strategy, progress, move |turns| {
+        let is_search = matches!(method, Method::Dfs { .. });
+        turns::explore(self.name(), scenario, strategy, progress, is_search, move |turns| {
             let mut config = shuttle::Config::new();
             config.stack_size = STACK;
             config.failure_persistence = shuttle::FailurePersistence::None;
             config.max_steps = shuttle::MaxSteps::None; // the machine counts its own
             config.silence_warnings = true;
-            let run = Run { turns: turns.clone(), crew: Arc::default(), values: !matches!(method, Method::Dfs { .. }) };
+            let run = Run { turns: turns.clone(), crew: Arc::default(), values: !is_search };
             let scheduler = Chosen::new(method, seed, turns.clone());
             shuttle::Runner::new(scheduler, config).run(move || run.execution());
         })
@@ -263,7 +264,11 @@ impl Run {
         let which = if mine.len() > 1 { draw(mine.len() as u32) } else { Ok(0) };
         match (which, mine.is_empty()) {
             (_, true) => {}
-            (Ok(which), _) => turns.take(mine[which as usize].1, &mut |of| draw(of)),
+            (Ok(which), _) => {
+                if turns.take(mine[which as usize].1, &mut |of| draw(of)) {
+                    ExecutionState::request_yield(); // so that PCT lets others go first
+                }
+            }
             (Err(why), _) => turns.give_up(format!("a task has several operations at once, and {why}")),
         }
         !turns.is_over()

@@ -14,7 +14,8 @@ use std::sync::mpsc::{Sender, channel};
 use parking_lot::Mutex;
 
 use super::CannotHold;
-use crate::explore::{Exploration, Progress, Stop, Stopwatch, Strategy, Tally, conclude};
+use crate::explore::{Exploration, Progress, SEARCH_STEPS_MAX, Stop, Stopwatch, Strategy, Tally, conclude};
+use crate::oracle::ViolationKind;
 use crate::scenario::Scenario;
 use crate::sim::{Choice, End, Machine, Plan, State, panic_text};
 
@@ -30,6 +31,8 @@ pub(super) struct Turns {
     tally: Tally,
     /// The positions taken in this execution.
     tape: Vec<u32>,
+    /// Executions are enumerated, not sampled.
+    is_search: bool,
     /// How this execution ended, once it has.
     end: Option<End>,
     /// Faults are not offered in this execution.
@@ -58,10 +61,13 @@ impl Turns {
     }
 
     /// How many executions have ended.
+    #[cfg(feature = "loom")]
     pub(super) fn executions(&self) -> u64 {
         self.tally.executions
     }
 
+    /// How many there may be.
+    #[cfg(feature = "loom")]
     pub(super) fn schedules(&self) -> u64 {
         self.strategy.schedules
     }
@@ -72,18 +78,24 @@ impl Turns {
     }
 
     /// Whether an agent will never have a choice again.
+    #[cfg(feature = "shuttle")]
     pub(super) fn gone(&self, agent: u64) -> bool {
         self.machine.core.lock().gone(agent)
     }
 
     /// Reads the state of the machine.
+    #[cfg(feature = "loom")]
     pub(super) fn with_state<T>(&self, read: impl FnOnce(&State) -> T) -> T {
         read(&self.machine.core.lock())
     }
 
-    /// Takes the choice at that position.
-    pub(super) fn take(&mut self, at: u32, value: &mut dyn FnMut(u32) -> Result<u32, &'static str>) {
-        let choice = self.machine.core.lock().choice(at as usize);
+    /// Takes the choice at that position. Whether it was one by which a task gives others the time to do something.
+    pub(super) fn take(&mut self, at: u32, value: &mut dyn FnMut(u32) -> Result<u32, &'static str>) -> bool {
+        let (choice, patient) = {
+            let state = self.machine.core.lock();
+            let choice = state.choice(at as usize);
+            (choice, state.is_patience(choice))
+        };
         let (tape, mut unable) = (&mut self.tape, None);
         tape.push(at);
         self.machine.take(choice, &mut |of| {
@@ -98,6 +110,7 @@ impl Turns {
         if let Some(why) = unable {
             self.give_up(why);
         }
+        patient
     }
 
     /// Ends the exploration: the engine cannot do what the scenario asks for.
@@ -112,7 +125,10 @@ impl Turns {
         self.machine.switch_off();
         self.tally.add(&self.machine.core.lock());
         if let Some(End::Violated(violation)) = self.end.take() {
-            self.stop = Some(Stop::Violated(violation, std::mem::take(&mut self.tape)));
+            // Somebody polls, and a search lets nobody else go on: only a fair scheduler comes to an end here.
+            let unfair = self.is_search && violation.kind == ViolationKind::Endless;
+            let tape = std::mem::take(&mut self.tape);
+            self.stop = Some(if unfair { Stop::Count } else { Stop::Violated(violation, tape) });
         }
         let executions = self.tally.executions;
         let due = executions.is_multiple_of(TICK);
@@ -136,26 +152,29 @@ pub(super) fn offers(state: &State, faultless: bool) -> Vec<(u64, u32)> {
     offered.map(|(choice, at)| (state.agent(choice), at)).collect()
 }
 
-/// Explores by `drive`, which runs executions until there is a reason to stop. It runs on a thread of its own: both engines demand
-/// closures that own everything, so that neither the scenario nor `progress` can be borrowed, and keep what is theirs in
-/// thread-locals, which are gone afterwards whatever became of the exploration.
+/// Explores by `drive`, which runs executions until there is a reason to stop; `is_search` if it enumerates them instead of sampling.
+///
+/// It runs on a thread of its own: both engines demand closures that own everything, so that neither the scenario nor `progress` can be
+/// borrowed, and keep what is theirs in thread-locals, which are gone afterwards whatever became of the exploration.
 pub(super) fn explore(
     engine: &'static str,
     scenario: &Scenario,
     strategy: &Strategy,
     progress: Progress<'_>,
+    is_search: bool,
     drive: impl FnOnce(&Shared) + Send + 'static,
 ) -> Result<Exploration, CannotHold> {
     let start = Stopwatch::start();
     let (ticks, told) = channel();
     let interrupted = Arc::new(AtomicBool::new(false));
-    let turns = Turns {
+    let mut turns = Turns {
         plan: scenario.plan(),
         machine: Machine::default(),
         strategy: strategy.clone(),
         start,
         tally: Tally::default(),
         tape: Vec::new(),
+        is_search,
         end: None,
         faultless: false,
         stop: None,
@@ -164,6 +183,9 @@ pub(super) fn explore(
         interrupted: interrupted.clone(),
     };
     turns.machine.core.lock().judges = scenario.judges();
+    if turns.is_search {
+        turns.plan.steps_max = turns.plan.steps_max.min(SEARCH_STEPS_MAX);
+    }
     let turns = Arc::new(Mutex::new(turns));
     let shared = turns.clone();
     #[expect(clippy::disallowed_methods, reason = "not a thread of a protocol but one that simulates them all")]

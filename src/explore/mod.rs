@@ -24,12 +24,12 @@ use crate::sim::{Chooser, End, Machine, Plan, State};
 use crate::world::Event;
 use dfs::Dfs;
 use replay::{Goal, Retrial};
-use sample::Pct;
 pub(crate) use sample::{Horizon, Random};
+use sample::{Pct, Sampler};
 pub(crate) use stopwatch::Stopwatch;
 
 /// A depth-first search gives up when an execution has more steps than that: it would not come back from there.
-const SEARCH_STEPS_MAX: u64 = 10_000;
+pub(crate) const SEARCH_STEPS_MAX: u64 = 10_000;
 /// How many executions are spent on making a failing schedule shorter.
 const SHORTEN_EXECUTIONS: u32 = 3_000;
 
@@ -244,6 +244,7 @@ pub(crate) fn explore(scenario: &Scenario, strategy: &Strategy, progress: Progre
         strategy,
         progress,
         next_tick: 256,
+        tape: Vec::new(),
     };
     run.machine.core.lock().judges = scenario.judges();
     let (stop, states) = run.explore();
@@ -357,23 +358,26 @@ struct Run<'a> {
     strategy: &'a Strategy,
     progress: Progress<'a>,
     next_tick: u64,
+    tape: Vec<u32>,
 }
 
 impl Run<'_> {
     fn explore(&mut self) -> (Stop, Option<u64>) {
         let (all, seed) = (self.strategy.schedules, self.strategy.seed);
         match self.strategy.method {
-            Method::Random => (self.sample(all, |n, horizon| Box::new(Random::new(seed, n, horizon))), None),
-            Method::Pct { depth } => (self.sample(all, |n, horizon| Box::new(Pct::new(seed, n, depth, horizon))), None),
+            Method::Random => (self.sample(all, |n, horizon| Sampler::Random(Random::new(seed, n, horizon))), None),
+            Method::Pct { depth } => {
+                (self.sample(all, |n, horizon| Sampler::Pct(Pct::new(seed, n, depth, horizon))), None)
+            }
             Method::Dfs { cache } => self.search(cache, all),
             Method::Portfolio => {
                 let (stop, states) = self.search(true, all.div_ceil(2));
                 match stop {
                     Stop::Count => (
                         self.sample(all, |n, horizon| match n % 4 {
-                            0 | 2 => Box::new(Random::new(seed, n, horizon)),
-                            1 => Box::new(Pct::new(seed, n, 2, horizon)),
-                            _ => Box::new(Pct::new(seed, n, 3, horizon)),
+                            0 | 2 => Sampler::Random(Random::new(seed, n, horizon)),
+                            1 => Sampler::Pct(Pct::new(seed, n, 2, horizon)),
+                            _ => Sampler::Pct(Pct::new(seed, n, 3, horizon)),
                         }),
                         None,
                     ),
@@ -385,16 +389,15 @@ impl Run<'_> {
 
     /// One execution; `Some` if the exploration is over.
     fn execute(&mut self, chooser: &mut dyn Chooser) -> Option<Stop> {
-        let mut taping = replay::Taping { chooser, tape: Vec::new() };
-        let end = self.machine.run(&self.plan, &mut taping);
-        let tape = taping.tape;
+        self.tape.clear();
+        let end = self.machine.run(&self.plan, &mut replay::Taping { chooser, tape: &mut self.tape });
         {
             let state = self.machine.core.lock();
             self.tally.add(&state);
-            self.tally.keep_evidence(&state, &tape);
+            self.tally.keep_evidence(&state, &self.tape);
         }
         if let End::Violated(violation) = end {
-            return Some(Stop::Violated(violation, tape));
+            return Some(Stop::Violated(violation, std::mem::take(&mut self.tape)));
         }
         if self.tally.executions >= self.next_tick {
             self.next_tick += 256;
@@ -408,16 +411,19 @@ impl Run<'_> {
         None
     }
 
-    fn sample(&mut self, until: u64, mut chooser: impl FnMut(u64, Horizon) -> Box<dyn Chooser>) -> Stop {
-        // The first one goes without faults and from task to task: samplers need to know how long an execution is.
-        let mut next: Box<dyn Chooser> = Box::new(replay::Replay::new(&[]));
+    fn sample(&mut self, until: u64, mut chooser: impl FnMut(u64, Horizon) -> Sampler) -> Stop {
         let mut n = 0;
         while self.tally.executions < until {
-            if let Some(stop) = self.execute(&mut *next) {
+            // The first one goes without faults and from task to task: samplers need to know how long an execution is.
+            let stop = if self.tally.longest == 0 {
+                self.execute(&mut replay::Replay::new(&[]))
+            } else {
+                let horizon = Horizon { steps: self.tally.longest, faults: self.plan.faults.total() };
+                self.execute(&mut chooser(n, horizon))
+            };
+            if let Some(stop) = stop {
                 return stop;
             }
-            let horizon = Horizon { steps: self.tally.longest, faults: self.plan.faults.total() };
-            next = chooser(n, horizon);
             n += 1;
         }
         Stop::Count

@@ -154,7 +154,7 @@ impl Chooser for Replay<'_> {
 /// Passes choices on and notes their positions.
 pub(crate) struct Taping<'c> {
     pub(crate) chooser: &'c mut dyn Chooser,
-    pub(crate) tape: Vec<u32>,
+    pub(crate) tape: &'c mut Vec<u32>,
 }
 
 impl Chooser for Taping<'_> {

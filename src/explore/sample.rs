@@ -3,6 +3,27 @@
 use super::rng::Rng;
 use crate::sim::{Chooser, State};
 
+/// One of them.
+pub(crate) enum Sampler {
+    Random(Random),
+    Pct(Pct),
+}
+
+impl Chooser for Sampler {
+    fn pick(&mut self, state: &State) -> Option<usize> {
+        match self {
+            Sampler::Random(random) => random.pick(state),
+            Sampler::Pct(pct) => pct.pick(state),
+        }
+    }
+    fn value(&mut self, of: u32) -> u32 {
+        match self {
+            Sampler::Random(random) => random.value(of),
+            Sampler::Pct(pct) => pct.value(of),
+        }
+    }
+}
+
 /// What a sampler knows of an execution before it begins.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Horizon {

@@ -194,7 +194,7 @@ impl Scenario {
             nofile: self.nofile,
             may_fail: false,
             killable: false,
-            args: vec![name.to_owned()],
+            args: vec![name.to_owned()].into(),
             env: Arc::default(),
         });
         self
@@ -208,7 +208,7 @@ impl Scenario {
 
     /// The arguments of the process added last, after its name.
     pub fn args(mut self, arguments: impl IntoIterator<Item: Into<String>>) -> Self {
-        self.last("args").args.extend(arguments.into_iter().map(Into::into));
+        Arc::make_mut(&mut self.last("args").args).extend(arguments.into_iter().map(Into::into));
         self
     }
 

@@ -23,7 +23,7 @@ impl State {
             Op::Notified { notify } => {
                 std::mem::take(&mut self.notifies[notify as usize].stored).then_some(Ok(Ret::Flag(false)))
             }
-            Op::Wait { pid } => self.child_output(pid).map(|output| Ok(Ret::Output(output))),
+            Op::Wait { pid } => self.child_output(pid).map(|output| Ok(Ret::Output(output.into()))),
             Op::Choose { of: 1 } => Some(Ok(Ret::Number(0))),
             _ => None,
         }
@@ -39,12 +39,14 @@ impl State {
                 self.kernel.used_by(pid, fd, task);
                 self.watch_inode(id, fd, pid);
                 if !self.evaluate(id) {
-                    self.lock_waits(pid, task, fd, mode);
+                    self.lock_waits(id, pid, task, fd, mode);
                 }
             }
             Op::Read { fd, .. } | Op::Write { fd, .. } => {
                 self.kernel.used_by(pid, fd, task);
-                self.watch_inode(id, fd, pid);
+                if self.kernel.is_pipe(pid, fd) {
+                    self.watch_inode(id, fd, pid);
+                }
                 self.evaluate(id);
             }
             Op::LockThread { mutex } => {
@@ -82,24 +84,15 @@ impl State {
     }
 
     /// A flock(2) blocks its thread from here on.
-    fn lock_waits(&mut self, pid: u32, task: TaskId, fd: u32, mode: crate::world::LockMode) {
+    fn lock_waits(&mut self, id: OpId, pid: u32, task: TaskId, fd: u32, mode: crate::world::LockMode) {
         let thread = self.tasks[task as usize].thread;
-        self.count_blocked_workers(pid, thread);
+        if thread == Thread::Worker {
+            self.blocks(id, pid);
+        }
         if self.wants(Kinds::LOCKS)
             && let Ok((path, file, _)) = self.kernel.describe(pid, fd)
         {
             self.emit(pid, Some(task), What::LockWait { path, descriptor: fd, file, mode, thread });
-        }
-    }
-
-    fn count_blocked_workers(&mut self, pid: u32, thread: Thread) {
-        if thread == Thread::Worker {
-            let blocked = |task: &&super::state::Task| {
-                let waits = task.occupied.and_then(|op| self.pending(op)).is_some_and(|p| p.place.is_none());
-                task.pid == pid && task.thread == Thread::Worker && waits
-            };
-            let count = self.tasks.iter().filter(blocked).count() as u32;
-            self.workers_blocked_peak = self.workers_blocked_peak.max(count);
         }
     }
 
@@ -152,7 +145,7 @@ impl State {
             self.disable(id);
             // It was about to be granted, and somebody else was faster.
             if let Some((fd, mode)) = blocks.filter(|_| was_enabled) {
-                self.lock_waits(pid, task, fd, mode);
+                self.lock_waits(id, pid, task, fd, mode);
             }
         }
         could
@@ -214,11 +207,11 @@ impl State {
             Op::Fork { command } => self.fork_child(id, task, &command),
             op => {
                 let pid = self.tasks[task as usize].pid;
-                let subject = || self.subject(pid, &op);
-                let (name, subject) = (op.name(), if self.wants(Kinds::FAILURES) { subject() } else { "".into() });
+                let name = op.name();
+                let subject = self.wants(Kinds::FAILURES).then(|| self.subject(pid, &op));
                 let outcome = self.system_call(id, task, op);
                 if let Some(outcome) = outcome {
-                    if let Err(errno) = &outcome
+                    if let (Err(errno), Some(subject)) = (&outcome, subject)
                         && !(name == "try-flock" && *errno == Errno::Again)
                     {
                         self.emit_failed(pid, Some(task), name, subject, *errno);
@@ -236,6 +229,7 @@ impl State {
             return self.flock(id, task, fd, mode);
         }
         if let Op::Read { fd, .. } | Op::Write { fd, .. } = op
+            && self.kernel.is_pipe(pid, fd)
             && let Ok(ino) = self.kernel.inode_of(pid, fd)
         {
             self.unwatch_inode(id, ino);
@@ -245,19 +239,21 @@ impl State {
 
     fn flock(&mut self, id: OpId, task: TaskId, fd: u32, mode: crate::world::LockMode) -> Option<Outcome> {
         let pid = self.tasks[task as usize].pid;
-        let (path, file, ofd) = match self.kernel.describe(pid, fd) {
-            Ok(all) => all,
+        let ino = match self.kernel.inode_of(pid, fd) {
+            Ok(ino) => ino,
             Err(errno) => return Some(Err(errno)),
         };
         if let Ok(Some(old)) = self.kernel.begin_conversion(pid, fd, mode) {
-            self.emit(pid, Some(task), What::Unlock { path: path.clone(), file, description: ofd.into(), mode: old });
+            self.emit_unlocked(pid, task, fd, old);
         }
         match self.kernel.grant(pid, fd, mode, task, self.step) {
             Err(errno) => Some(Err(errno)),
             Ok(true) => {
-                self.unwatch_inode(id, file.inode as Ino);
+                self.unwatch_inode(id, ino);
                 self.kernel.used_by(pid, fd, task);
-                if self.wants(Kinds::LOCKS) {
+                if self.wants(Kinds::LOCKS)
+                    && let Ok((path, file, ofd)) = self.kernel.describe(pid, fd)
+                {
                     let (descriptor, description) = (fd, ofd.into());
                     let what = What::Lock { path, descriptor, file, description, mode, blocking: true };
                     self.emit(pid, Some(task), what);
@@ -271,6 +267,14 @@ impl State {
                 self.evaluate(id); // it was enabled, so this tells that it waits
                 None
             }
+        }
+    }
+
+    fn emit_unlocked(&mut self, pid: u32, task: TaskId, fd: u32, mode: crate::world::LockMode) {
+        if self.wants(Kinds::LOCKS)
+            && let Ok((path, file, ofd)) = self.kernel.describe(pid, fd)
+        {
+            self.emit(pid, Some(task), What::Unlock { path, file, description: ofd.into(), mode });
         }
     }
 
@@ -342,12 +346,12 @@ impl State {
                     let (path, _, _) = self.kernel.describe(pid, fd)?;
                     self.emit(pid, by, What::Stat { path });
                 }
-                Ok(Ret::Stat(stat))
+                Ok(Ret::Stat(stat.into()))
             }
             Op::Stat { path, follow } => {
                 let stat = self.kernel.stat(pid, &path, follow)?;
                 self.emit(pid, by, What::Stat { path });
-                Ok(Ret::Stat(stat))
+                Ok(Ret::Stat(stat.into()))
             }
             Op::Rename { from, to, flags } => {
                 let id = Kernel::file_id;
@@ -401,14 +405,13 @@ impl State {
                 Ok(Ret::Fds(reader, writer))
             }
             Op::TryFlock { fd, mode } => {
-                let (path, file, ofd) = self.kernel.describe(pid, fd)?;
                 if let Some(old) = self.kernel.begin_conversion(pid, fd, mode)? {
-                    let what = What::Unlock { path: path.clone(), file, description: ofd.into(), mode: old };
-                    self.emit(pid, by, what);
+                    self.emit_unlocked(pid, task, fd, old);
                 }
                 let granted = self.kernel.grant(pid, fd, mode, task, self.step)?;
                 self.kernel.used_by(pid, fd, task);
                 if self.wants(Kinds::LOCKS) {
+                    let (path, file, ofd) = self.kernel.describe(pid, fd)?;
                     let (descriptor, description) = (fd, ofd.into());
                     let what = if granted {
                         What::Lock { path, descriptor, file, description, mode, blocking: false }
@@ -420,9 +423,8 @@ impl State {
                 Ok(Ret::Flag(granted))
             }
             Op::Unlock { fd } => {
-                let (path, file, ofd) = self.kernel.describe(pid, fd)?;
                 if let Some(mode) = self.kernel.unlock(pid, fd)? {
-                    self.emit(pid, by, What::Unlock { path, file, description: ofd.into(), mode });
+                    self.emit_unlocked(pid, task, fd, mode);
                 }
                 Ok(Ret::Unit)
             }
@@ -462,7 +464,7 @@ impl State {
                 self.notifies[notify as usize].queue.retain(|&other| other != id);
             }
             (Op::Join { task: joined } | Op::Section { task: joined }, Stage::Queued) => {
-                self.tasks[joined as usize].joiners.retain(|&other| other != id);
+                self.tasks[joined as usize].joiners.retain(|&mut other| other != id);
             }
             // Giving a section away cannot be taken back (T3).
             (Op::Section { task: section }, Stage::Announced) => self.enqueue_section(section),

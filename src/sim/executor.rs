@@ -7,6 +7,8 @@
 use std::sync::Arc;
 use std::task::Waker;
 
+use smallvec::SmallVec;
+
 use super::kernel::Pid;
 use super::operation::{Op, OpId, Outcome, Owner, Pending, Ret, Stage};
 use super::state::{Choice, Phase, State, Task, TaskFuture, TaskId};
@@ -35,13 +37,13 @@ impl State {
             thread,
             phase: Phase::Queued,
             has_thread: false,
-            ops: Vec::new(),
+            ops: SmallVec::new(),
             occupied: None,
             deferred: Vec::new(),
             has_deferred: false,
             poll_again: false,
             aborting: false,
-            joiners: Vec::new(),
+            joiners: SmallVec::new(),
             announced: 0,
             past,
             completed: false,
@@ -282,7 +284,8 @@ impl State {
     }
 
     pub(crate) fn new_op(&mut self, owner: Owner, op: Op, stage: Stage, waker: Option<Waker>) -> OpId {
-        let mut pending = Pending { owner, op, stage, seq: 0, place: None, waker, generation: 0, live: true };
+        let mut pending =
+            Pending { owner, op, stage, seq: 0, place: None, blocks: false, waker, generation: 0, live: true };
         let slot = match self.free_ops.pop() {
             Some(slot) => {
                 pending.generation = self.ops[slot as usize].generation + 1;
@@ -324,7 +327,8 @@ impl State {
             return Announced::Done(outcome);
         }
         let synchronous = op.is_synchronous();
-        let op = self.new_op(Owner::Task(id), op, Stage::Announced, Some(waker.clone()));
+        let waker = self.others_waker(waker);
+        let op = self.new_op(Owner::Task(id), op, Stage::Announced, waker);
         if synchronous {
             self.tasks[id as usize].occupied = Some(op);
         }
@@ -332,15 +336,22 @@ impl State {
         Announced::Waits(op)
     }
 
+    /// A waker that is to be woken: that of a future within a task, which somebody else polls.
+    fn others_waker(&self, waker: &Waker) -> Option<Waker> {
+        let ours = self.polls.as_ref().is_some_and(|polls| polls.will_wake(waker));
+        (!ours).then(|| waker.clone())
+    }
+
     /// A later poll: the result, if it has acted.
     pub(crate) fn fetch(&mut self, id: OpId, waker: &Waker) -> Option<Outcome> {
-        let pending = self.pending_mut(id).expect("an operation lives until it is fetched or dropped");
+        let pending = self.pending(id).expect("an operation lives until it is fetched or dropped");
         if !matches!(pending.stage, Stage::Acted(_)) {
             if !pending.waker.as_ref().is_some_and(|w| w.will_wake(waker)) {
-                pending.waker = Some(waker.clone());
+                self.ops[id.slot as usize].waker = self.others_waker(waker);
             }
             return None;
         }
+        let pending = &mut self.ops[id.slot as usize];
         let Stage::Acted(outcome) = std::mem::replace(&mut pending.stage, Stage::Announced) else { unreachable!() };
         self.forget(id);
         Some(outcome)
@@ -349,13 +360,16 @@ impl State {
     /// Takes an operation out of every list.
     pub(crate) fn forget(&mut self, id: OpId) {
         self.disable(id);
+        self.no_longer_blocks(id);
         let slot = id.slot as usize;
         let owner = self.ops[slot].owner;
         (self.ops[slot].live, self.ops[slot].waker) = (false, None);
         self.free_ops.push(id.slot);
         if let Owner::Task(task) = owner {
             let task = &mut self.tasks[task as usize];
-            task.ops.retain(|&other| other != id);
+            if let Some(at) = task.ops.iter().position(|&other| other == id) {
+                task.ops.remove(at);
+            }
             if task.occupied == Some(id) {
                 task.occupied = None;
                 self.end_occupation(owner);
@@ -399,6 +413,25 @@ impl State {
         if self.ops[id.slot as usize].place.is_none() {
             self.ops[id.slot as usize].place = Some(self.enabled.len() as u32);
             self.enabled.push(id);
+            self.no_longer_blocks(id);
+        }
+    }
+
+    /// A flock(2) blocks a worker from here on.
+    pub(crate) fn blocks(&mut self, id: OpId, pid: Pid) {
+        if !std::mem::replace(&mut self.ops[id.slot as usize].blocks, true) {
+            let host = &mut self.hosts[pid as usize];
+            host.blocked += 1;
+            self.workers_blocked_peak = self.workers_blocked_peak.max(host.blocked);
+        }
+    }
+
+    fn no_longer_blocks(&mut self, id: OpId) {
+        let pending = &mut self.ops[id.slot as usize];
+        if std::mem::take(&mut pending.blocks)
+            && let Owner::Task(task) = pending.owner
+        {
+            self.hosts[self.tasks[task as usize].pid as usize].blocked -= 1;
         }
     }
 

@@ -26,6 +26,7 @@ impl State {
             pool,
             pool_idle: pool,
             pool_queue: Default::default(),
+            blocked: 0,
             ready: Vec::new(),
             worker_tasks: 0,
             pool_tasks: 0,
@@ -34,7 +35,7 @@ impl State {
             alive: true,
             may_fail: false,
             killable: false,
-            args: Vec::new(),
+            args: Arc::default(),
             env: Arc::default(),
             inherited: Vec::new(),
             waiters: Vec::new(),
@@ -163,7 +164,7 @@ impl State {
         self.emit(pid, None, What::Ended { status });
         let output = self.child_output(pid).expect("it has ended");
         for waiter in std::mem::take(&mut self.hosts[pid as usize].waiters) {
-            self.complete(waiter, Ok(Ret::Output(output.clone())));
+            self.complete(waiter, Ok(Ret::Output(output.clone().into())));
         }
     }
 
@@ -204,7 +205,7 @@ impl State {
         let programs = self.programs.clone();
         let (workers, pool) = programs.get(command.program()).map_or((1, 1), |program| (program.workers, program.pool));
         let host = self.add_host(format!("{}.{child}", command.program()).into(), workers, pool);
-        (host.args, host.env, host.may_fail) = (command.argv.clone(), Arc::new(env), true);
+        (host.args, host.env, host.may_fail) = (command.argv.clone().into(), Arc::new(env), true);
         host.launch = Some((command.clone(), Some(id), transient));
         self.emit(pid, Some(task), What::Forked { child, program: command.program().into() });
         self.live += 1; // the child between fork and exec

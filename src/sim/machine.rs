@@ -37,7 +37,7 @@ pub(crate) struct PlannedProcess {
     pub(crate) nofile: u32,
     pub(crate) may_fail: bool,
     pub(crate) killable: bool,
-    pub(crate) args: Vec<String>,
+    pub(crate) args: Arc<Vec<String>>,
     pub(crate) env: Arc<BTreeMap<String, String>>,
 }
 
@@ -71,6 +71,8 @@ impl Wake for SelfWake {
     }
 }
 
+type Locked<'c> = parking_lot::MutexGuard<'c, State>;
+
 /// How often a task may wake itself within one step before it counts as spinning.
 const SELF_WAKES_MAX: u32 = 10_000;
 
@@ -96,6 +98,7 @@ impl Machine {
         let core = self.core.clone();
         let mut state = core.lock();
         state.reset(&plan.files);
+        state.polls = Some(self.waker.clone());
         state.faults = plan.faults;
         state.time = plan.time;
         state.cancellable = plan.cancellable.clone();
@@ -104,22 +107,19 @@ impl Machine {
             state.kernel.new_process(process.nofile);
             let host = state.add_host(process.name.clone(), process.workers, process.pool);
             (host.may_fail, host.killable) = (process.may_fail, process.killable);
-            host.args.clone_from(&process.args);
+            host.args = process.args.clone();
             host.env = process.env.clone();
         }
         for (pid, process) in plan.processes.iter().enumerate() {
             state.pending_mains.push((pid as u32, process.body.clone()));
         }
-        drop(state);
-        self.settle();
+        drop(self.settle(&core, state));
     }
 
     /// Polls whatever can be polled, until there is something to choose.
-    pub(crate) fn settle(&mut self) {
-        let core = self.core.clone();
-        let mut state = core.lock();
+    fn settle<'c>(&mut self, core: &'c Arc<Core>, mut state: Locked<'c>) -> Locked<'c> {
         loop {
-            for (id, future) in state.fresh.drain(..) {
+            while let Some((id, future)) = state.fresh.pop() {
                 let slot = id as usize;
                 if self.futures.len() <= slot {
                     self.futures.resize_with(slot + 1, || None);
@@ -127,9 +127,9 @@ impl Machine {
                 self.futures[slot] = Some(future);
             }
             if let Some(id) = state.doomed.pop() {
-                state = self.drop_task(&core, state, id);
+                state = self.drop_task(core, state, id);
             } else if let Some(id) = state.run_queue.pop_front() {
-                state = self.poll(&core, state, id);
+                state = self.poll(core, state, id);
             } else if !state.pending_mains.is_empty() {
                 let (pid, body) = state.pending_mains.remove(0);
                 drop(state);
@@ -144,17 +144,12 @@ impl Machine {
                     state.start_main(pid, future);
                 }
             } else {
-                return;
+                return state;
             }
         }
     }
 
-    fn poll<'c>(
-        &mut self,
-        core: &'c Core,
-        mut state: parking_lot::MutexGuard<'c, State>,
-        id: TaskId,
-    ) -> parking_lot::MutexGuard<'c, State> {
+    fn poll<'c>(&mut self, core: &'c Core, mut state: Locked<'c>, id: TaskId) -> Locked<'c> {
         if state.tasks[id as usize].aborting {
             return self.drop_task(core, state, id);
         }
@@ -207,12 +202,7 @@ impl Machine {
     }
 
     /// Drops the future of a task with the machine unlocked: its destructors act, unless its process is dead.
-    fn drop_task<'c>(
-        &mut self,
-        core: &'c Core,
-        mut state: parking_lot::MutexGuard<'c, State>,
-        id: TaskId,
-    ) -> parking_lot::MutexGuard<'c, State> {
+    fn drop_task<'c>(&mut self, core: &'c Core, mut state: Locked<'c>, id: TaskId) -> Locked<'c> {
         let future = self.futures.get_mut(id as usize).and_then(Option::take);
         if state.tasks[id as usize].phase == Phase::Dead {
             state.current = None;
@@ -232,49 +222,50 @@ impl Machine {
     }
 
     /// Does what was chosen, and lets everybody come to the next announcement.
+    #[cfg(any(feature = "shuttle", feature = "loom"))]
     pub(crate) fn take(&mut self, choice: Choice, value: &mut dyn FnMut(u32) -> u32) {
         let core = self.core.clone();
-        let mut state = core.lock();
+        let state = core.lock();
+        drop(self.step(&core, state, choice, value));
+    }
+
+    fn step<'c>(
+        &mut self,
+        core: &'c Arc<Core>,
+        mut state: Locked<'c>,
+        choice: Choice,
+        value: &mut dyn FnMut(u32) -> u32,
+    ) -> Locked<'c> {
         state.step += 1;
         match choice {
             Choice::Act(op) => state.act(op, value),
             Choice::Resume(task) => state.resume(task),
             fault => state.strike(fault),
         }
-        drop(state);
-        self.settle();
+        self.settle(core, state)
     }
 
     /// How the execution stands: `Some` once it is over, otherwise the choices are ready.
+    #[cfg(any(feature = "shuttle", feature = "loom"))]
     pub(crate) fn standing(&mut self, steps_max: u64) -> Option<End> {
-        let mut state = self.core.lock();
-        if let Some(violation) = state.judges.violation.take() {
-            return Some(End::Violated(violation));
-        }
-        if state.live == 0 {
-            return Some(state.finish());
-        }
-        if state.step >= steps_max {
-            let text = format!("no end after {steps_max} steps: a livelock, or a scenario that is too large");
-            return Some(End::Violated(Violation::new(ViolationKind::Endless, text)));
-        }
-        state.offer().map(End::Violated)
+        self.core.lock().standing(steps_max)
     }
 
     /// One execution from start to end.
     pub(crate) fn run(&mut self, plan: &Plan, chooser: &mut dyn Chooser) -> End {
         self.begin(plan);
+        let core = self.core.clone();
+        // Unlocked for polls only: an uncontended mutex still costs as much as a small step.
+        let mut state = core.lock();
         let end = loop {
-            if let Some(end) = self.standing(plan.steps_max) {
+            if let Some(end) = state.standing(plan.steps_max) {
                 break end;
             }
-            let picked = {
-                let state = self.core.lock();
-                chooser.pick(&state).map(|at| state.choice(at))
-            };
-            let Some(choice) = picked else { break End::Cut };
-            self.take(choice, &mut |of| chooser.value(of));
+            let Some(at) = chooser.pick(&state) else { break End::Cut };
+            let choice = state.choice(at);
+            state = self.step(&core, state, choice, &mut |of| chooser.value(of));
         };
+        drop(state);
         self.switch_off();
         end
     }
@@ -312,6 +303,21 @@ pub(crate) fn panic_text(why: &(dyn std::any::Any + Send)) -> String {
 }
 
 impl State {
+    /// How the execution stands: `Some` once it is over, otherwise the choices are ready.
+    fn standing(&mut self, steps_max: u64) -> Option<End> {
+        if let Some(violation) = self.judges.violation.take() {
+            return Some(End::Violated(violation));
+        }
+        if self.live == 0 {
+            return Some(self.finish());
+        }
+        if self.step >= steps_max {
+            let text = format!("no end after {steps_max} steps: a livelock, or a scenario that is too large");
+            return Some(End::Violated(Violation::new(ViolationKind::Endless, text)));
+        }
+        self.offer().map(End::Violated)
+    }
+
     /// Prepares the choices of this step. A violation if there are none: work is left, and nothing can move.
     fn offer(&mut self) -> Option<Violation> {
         self.due.clear();

@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::task::Waker;
 use std::time::Duration;
 
+use smallvec::SmallVec;
+
 use super::kernel::{Pid, RenameFlags};
 use super::state::TaskId;
 use crate::world::{Entry, Errno, LockMode, OpenOptions, Output, Stat};
@@ -28,7 +30,7 @@ pub(crate) enum Op {
     },
     Write {
         fd: u32,
-        data: Box<[u8]>,
+        data: SmallVec<[u8; 16]>,
     },
     Seek {
         fd: u32,
@@ -244,10 +246,10 @@ pub(crate) enum Ret {
     Bytes(Vec<u8>),
     Number(u64),
     Flag(bool),
-    Stat(Stat),
+    Stat(Box<Stat>),
     Text(Arc<str>),
     Entries(Vec<Entry>),
-    Output(Output),
+    Output(Box<Output>),
     Child { pid: Pid, descriptors: Vec<u32> },
 }
 
@@ -281,6 +283,8 @@ pub(crate) struct Pending {
     pub(crate) seq: u32,
     /// Where it stands in the list of enabled operations.
     pub(crate) place: Option<u32>,
+    /// It keeps a worker blocked, and is counted as such.
+    pub(crate) blocks: bool,
     pub(crate) waker: Option<Waker>,
     /// Tells a slot from the next use of it.
     pub(crate) generation: u32,

@@ -8,6 +8,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use smallvec::SmallVec;
+
 use super::kernel::{Closed, Kernel, Pid, Touched};
 use super::operation::{OpId, Owner, Pending};
 use super::sync::{Mutex, Notify, Semaphore};
@@ -51,7 +53,7 @@ pub(crate) struct Task {
     /// Owns its thread now.
     pub(crate) has_thread: bool,
     /// Announced and not yet fetched.
-    pub(crate) ops: Vec<OpId>,
+    pub(crate) ops: SmallVec<[OpId; 2]>,
     /// The synchronous operation that keeps the thread.
     pub(crate) occupied: Option<OpId>,
     /// Futures of this task that found the thread occupied.
@@ -60,7 +62,7 @@ pub(crate) struct Task {
     /// Woken while it ran.
     pub(crate) poll_again: bool,
     pub(crate) aborting: bool,
-    pub(crate) joiners: Vec<OpId>,
+    pub(crate) joiners: SmallVec<[OpId; 2]>,
     pub(crate) announced: u32,
     /// Hash of all results that it has seen: with the machine's state, it determines what the task does next.
     pub(crate) past: u64,
@@ -75,6 +77,8 @@ pub(crate) struct Host {
     pub(crate) pool: u32,
     pub(crate) pool_idle: u32,
     pub(crate) pool_queue: VecDeque<TaskId>,
+    /// Workers that are blocked in flock(2).
+    pub(crate) blocked: u32,
     /// Woken tasks without a worker.
     pub(crate) ready: Vec<TaskId>,
     /// Live tasks on workers; on the pool or in its queue.
@@ -85,7 +89,7 @@ pub(crate) struct Host {
     pub(crate) alive: bool,
     pub(crate) may_fail: bool,
     pub(crate) killable: bool,
-    pub(crate) args: Vec<String>,
+    pub(crate) args: Arc<Vec<String>>,
     pub(crate) env: Arc<BTreeMap<String, String>>,
     pub(crate) inherited: Vec<u32>,
     pub(crate) waiters: Vec<OpId>,
@@ -200,6 +204,8 @@ pub(crate) struct State {
     pub(crate) cancellable: Arc<[String]>,
     pub(crate) time: Time,
     pub(crate) programs: Arc<BTreeMap<String, Program>>,
+    /// What the machine polls with. A task that waits with it need not be told through it: the machine knows whom to poll.
+    pub(crate) polls: Option<std::task::Waker>,
     /// Whether results are hashed into the pasts of tasks.
     pub(crate) remember: bool,
     pub(crate) judges: Judges,
@@ -242,6 +248,7 @@ impl Default for State {
             cancellable: Arc::from([]),
             time: Time::Free,
             programs: Arc::default(),
+            polls: None,
             remember: false,
             judges: Judges::default(),
             off: false,
@@ -342,6 +349,9 @@ impl State {
 
     /// Looks again at every operation that waits for what the kernel has just changed.
     pub(crate) fn settle(&mut self) {
+        if !self.kernel.has_touched() {
+            return;
+        }
         let mut touched = std::mem::take(&mut self.touched);
         self.kernel.take_touched(&mut touched);
         for what in touched.drain(..) {

@@ -94,6 +94,25 @@ impl Drop for Point<'_> {
     }
 }
 
+/// The same, with an error that names what it was about.
+struct Call<'w, S> {
+    point: Point<'w>,
+    name: &'static str,
+    subject: Option<S>,
+}
+
+impl<S: FnOnce() -> Arc<str> + Unpin> Future for Call<'_, S> {
+    type Output = Result<Ret>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<Ret>> {
+        let outcome = std::task::ready!(Pin::new(&mut self.point).poll(cx));
+        Poll::Ready(outcome.map_err(|errno| {
+            let subject = self.subject.take().expect("polled after its end");
+            Error::new(errno, self.name, subject())
+        }))
+    }
+}
+
 impl SimWorld {
     pub(crate) fn new(core: Arc<Core>, pid: Pid) -> Self {
         SimWorld { core, pid }
@@ -108,17 +127,16 @@ impl SimWorld {
     }
 
     /// An operation that can fail; the error names `subject`.
-    async fn call(&self, op: Op, subject: impl FnOnce() -> Arc<str> + Send) -> Result<Ret> {
-        let name = op.name();
-        self.op(op).await.map_err(|errno| Error::new(errno, name, subject()))
+    fn call<S: FnOnce() -> Arc<str> + Send>(&self, op: Op, subject: S) -> Call<'_, S> {
+        Call { name: op.name(), point: self.op(op), subject: Some(subject) }
     }
 
-    async fn on_path(&self, op: Op, path: &Arc<str>) -> Result<Ret> {
-        self.call(op, || path.clone()).await
+    fn on_path<'w>(&'w self, op: Op, path: &'w Arc<str>) -> Call<'w, impl FnOnce() -> Arc<str> + Send + Unpin> {
+        self.call(op, || path.clone())
     }
 
-    async fn on_file(&self, op: Op, file: &SimFile) -> Result<Ret> {
-        self.call(op, || file.path()).await
+    fn on_file<'w>(&'w self, op: Op, file: &'w SimFile) -> Call<'w, impl FnOnce() -> Arc<str> + Send + Unpin> {
+        self.call(op, || file.path())
     }
 
     /// An operation that cannot fail.
@@ -238,17 +256,17 @@ impl Files for SimWorld {
     }
     async fn fstat(&self, file: &SimFile) -> Result<Stat> {
         let ret = self.on_file(Op::Fstat { fd: file.number() }, file).await?;
-        Ok(expect!(ret, Ret::Stat(stat) => stat))
+        Ok(expect!(ret, Ret::Stat(stat) => *stat))
     }
     async fn stat(&self, path: &str) -> Result<Stat> {
         let path: Arc<str> = path.into();
         let ret = self.on_path(Op::Stat { path: path.clone(), follow: true }, &path).await?;
-        Ok(expect!(ret, Ret::Stat(stat) => stat))
+        Ok(expect!(ret, Ret::Stat(stat) => *stat))
     }
     async fn lstat(&self, path: &str) -> Result<Stat> {
         let path: Arc<str> = path.into();
         let ret = self.on_path(Op::Stat { path: path.clone(), follow: false }, &path).await?;
-        Ok(expect!(ret, Ret::Stat(stat) => stat))
+        Ok(expect!(ret, Ret::Stat(stat) => *stat))
     }
     async fn rename(&self, from: &str, to: &str) -> Result<()> {
         let (from, to): (Arc<str>, Arc<str>) = (from.into(), to.into());
@@ -609,7 +627,7 @@ impl Children for SimWorld {
         let ret = self.infallible(Op::Wait { pid: child.pid }).await;
         child.waited = true;
         child.descriptors.clear();
-        Ok(expect!(ret, Ret::Output(output) => output))
+        Ok(expect!(ret, Ret::Output(output) => *output))
     }
     async fn kill(&self, child: &SimChild) -> Result<()> {
         self.infallible(Op::KillChild { pid: child.pid }).await;
@@ -625,7 +643,7 @@ impl Process for SimWorld {
         self.pid
     }
     fn args(&self) -> Vec<String> {
-        self.core.lock().hosts[self.pid as usize].args.clone()
+        self.core.lock().hosts[self.pid as usize].args.to_vec()
     }
     fn var(&self, name: &str) -> Option<String> {
         self.core.lock().hosts[self.pid as usize].env.get(name).cloned()

@@ -183,8 +183,7 @@ impl Kernel {
                 pipe.writers -= u32::from(write);
                 self.touched.push(Touched::Pipe(inode));
             }
-            self.free_descriptions.push(ofd);
-            self.free_descriptions.sort_unstable_by(|a, b| b.cmp(a));
+            super::set_free(&mut self.free_descriptions, ofd);
             self.reap_inode(inode);
         }
         Ok(Closed { path, file: Self::file_id(inode), lock_ended })
@@ -197,6 +196,11 @@ impl Kernel {
             return Err(Errno::Inval);
         }
         self.install(pid, ofd, min, close_on_exec)
+    }
+
+    /// Whether a descriptor is open on a pipe.
+    pub fn is_pipe(&self, pid: Pid, fd: u32) -> bool {
+        self.description(pid, fd).is_ok_and(|d| matches!(self.inodes[d.inode as usize].node, Node::Pipe(_)))
     }
 
     /// Whether a read would return at once: always, except on an empty pipe that has writers.

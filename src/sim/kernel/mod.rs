@@ -129,6 +129,13 @@ pub struct Kernel {
     locks_peak: u32,
 }
 
+/// Puts a number among those to be given again. The lowest comes first, whatever the order of death: states that differ only in it
+/// are one state.
+fn set_free(free: &mut Vec<u32>, number: u32) {
+    let at = free.partition_point(|&other| other > number);
+    free.insert(at, number);
+}
+
 const ROOT: Ino = 0;
 const NULL: Ino = 1;
 
@@ -170,6 +177,11 @@ impl Kernel {
         (*locks_held, *locks_peak) = (start.locks_held, start.locks_peak);
     }
 
+    /// Whether something has changed since then.
+    pub fn has_touched(&self) -> bool {
+        !self.touched.is_empty()
+    }
+
     /// What changed since the last call, for those who wait for it.
     pub fn take_touched(&mut self, into: &mut Vec<Touched>) {
         into.append(&mut self.touched);
@@ -203,9 +215,7 @@ impl Kernel {
         let inode = &mut self.inodes[ino as usize];
         if inode.nlink == 0 && inode.open == 0 && inode.node != Node::Free {
             inode.node = Node::Free;
-            self.free_inodes.push(ino);
-            // The lowest number first, whatever the order of death: states that differ only in it are one state.
-            self.free_inodes.sort_unstable_by(|a, b| b.cmp(a));
+            set_free(&mut self.free_inodes, ino);
         }
     }
 

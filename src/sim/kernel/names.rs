@@ -91,10 +91,13 @@ impl Kernel {
                 return Err(Errno::NameTooLong);
             }
             let entries = self.entries(dir)?;
-            let (ino, last) = match component {
-                "." => (Some(dir), Last::Dot),
-                ".." => (Some(self.parent(dir)), Last::DotDot),
-                name => (entries.get(name).copied(), Last::Name),
+            let (ino, known, last) = match component {
+                "." => (Some(dir), None, Last::Dot),
+                ".." => (Some(self.parent(dir)), None, Last::DotDot),
+                name => {
+                    let (known, ino) = entries.get_key_value(name).unzip();
+                    (ino.copied(), known, Last::Name)
+                }
             };
             if let Some(ino) = ino
                 && let Node::Symlink(target) = &self.inodes[ino as usize].node
@@ -114,7 +117,7 @@ impl Kernel {
                 continue;
             }
             if is_last {
-                return Ok(Place { dir, name: component.into(), last, slash, ino });
+                return Ok(Place { dir, name: known.cloned().unwrap_or_else(|| component.into()), last, slash, ino });
             }
             dir = ino.ok_or(Errno::NoEnt)?;
             rest = after;
