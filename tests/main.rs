@@ -8,3 +8,4 @@ mod gauge;
 mod os;
 mod protocol;
 mod protocol_in_simulation;
+mod run_build;

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// Told the path of a lock file before a task starts to wait for it.
-pub type OnWait = Arc<dyn Fn(&str) + Send + Sync>;
+/// Told the path of a lock file before a task starts to wait for it, and whether it is another task of this process that it waits for.
+pub type OnWait = Arc<dyn Fn(&str, bool) + Send + Sync>;
 
 /// How a process uses a cache.
 #[derive(Clone)]

@@ -228,7 +228,7 @@ impl<'a, W: World> Patience<'a, W> {
         if !mem::replace(&mut self.announced, true) {
             world.note("waiting", path);
             if let Some(on_wait) = &self.task.cache().settings().on_wait {
-                on_wait(path);
+                on_wait(path, own);
             }
         }
         let left = self.until.map(|until| until.saturating_sub(world.now()));

@@ -18,6 +18,9 @@
 //! | [`entry`], `publish` | what is on disk for a key; how it is read and replaced |
 //! | `shard`, `hook` | single flight: build it or reuse it; under which locks its children run |
 //! | `schedule` | many inputs |
+//! | [`key`] | what a result depends on, as a digest |
+//! | `place` | a result, put where the user wants it |
+//! | [`pep517`] | the recipes of wheels and of what they need |
 //!
 //! # Use
 //!
@@ -99,8 +102,11 @@ mod cache;
 pub mod entry;
 mod error;
 mod hook;
+pub mod key;
 mod lock_file;
 pub mod order;
+pub mod pep517;
+mod place;
 mod publish;
 mod schedule;
 mod shard;
@@ -113,6 +119,7 @@ pub use error::{Error, Result};
 pub use hook::Work;
 pub use lock_file::Lock;
 pub use order::{Order, Rank};
+pub use place::place;
 pub use schedule::{Plan, Report, build_all};
 pub use shard::{Obtained, Recipe, obtain};
 pub use temp::{Temp, sweep};

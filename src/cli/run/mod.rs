@@ -1,0 +1,26 @@
+//! `flockstep run`: the protocols of [`flockstep::protocol`] on the real machine.
+
+mod build;
+mod interrupt;
+mod orphans;
+
+use super::Exit;
+use clap::Subcommand;
+
+#[derive(Subcommand)]
+pub(crate) enum Run {
+    /// Build Python source trees and sdists into wheels, each once, through a cache that any number of processes may share.
+    Build(build::Arguments),
+    /// One of the processes of `run build --processes`; started by it, never by a user.
+    #[command(hide = true)]
+    BuildWorker,
+}
+
+impl Run {
+    pub(super) fn main(self) -> Exit {
+        match self {
+            Run::Build(arguments) => build::main(arguments),
+            Run::BuildWorker => build::worker_main(),
+        }
+    }
+}
