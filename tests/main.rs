@@ -1,6 +1,7 @@
 //! The tests of the library, one binary: proptest then keeps its seeds in the top-level `proptest-regressions/`.
 
 mod contract;
+mod contract_in_simulation;
 mod executor_model;
 mod exploration;
 #[cfg(feature = "loom")]
