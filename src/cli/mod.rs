@@ -1,5 +1,6 @@
 //! The command line: which command, and what the exit code means. Everything else is in the commands' own files.
 
+mod conform;
 mod run;
 
 use clap::{Parser, Subcommand};
@@ -18,6 +19,11 @@ enum Verb {
     /// Run a protocol on the real filesystem.
     #[command(subcommand)]
     Run(run::Run),
+    /// Put cases about the kernel to the simulated kernel, or to the one underneath.
+    Conform(conform::Arguments),
+    /// The processes of `conform --world os`; started by it, never by a user.
+    #[command(hide = true)]
+    ConformPuppet(conform::Puppet),
 }
 
 const EXIT_CODES: &str =
@@ -30,6 +36,8 @@ pub(crate) enum Exit {
     Expected = 0,
     /// Something was not.
     Unexpected = 1,
+    /// What was given makes no sense.
+    BadInput = 2,
     /// Stopped by SIGINT or SIGTERM.
     Interrupted = 130,
 }
@@ -38,6 +46,8 @@ pub(crate) enum Exit {
 pub(crate) fn main() -> ExitCode {
     let exit = match CommandLine::parse().command {
         Verb::Run(what) => what.main(),
+        Verb::Conform(arguments) => conform::main(&arguments),
+        Verb::ConformPuppet(puppet) => conform::puppet_main(&puppet),
     };
     ExitCode::from(exit as u8)
 }
