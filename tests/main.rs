@@ -2,6 +2,7 @@
 
 mod cli;
 mod contract;
+mod contract_in_simulation;
 mod engines;
 mod executor_model;
 mod exploration;

@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod check;
+mod conform;
 mod interrupt;
 mod list;
 mod quiet;
@@ -36,6 +37,11 @@ enum Verb {
     /// Run a protocol on the real filesystem.
     #[command(subcommand)]
     Run(run::Run),
+    /// Put cases about the kernel to the simulated kernel, or to the one underneath.
+    Conform(conform::Arguments),
+    /// The processes of `conform --world os`; started by it, never by a user.
+    #[command(hide = true)]
+    ConformPuppet(conform::Puppet),
 }
 
 const AFTER_HELP: &str = "\
@@ -79,6 +85,8 @@ pub(crate) fn main(policies: &[Policy]) -> ExitCode {
         Verb::List(arguments) => Ok(list::main(&arguments, policies)),
         Verb::Replay(arguments) => replay::main(&arguments, policies),
         Verb::Run(what) => Ok(what.main()),
+        Verb::Conform(arguments) => Ok(conform::main(&arguments)),
+        Verb::ConformPuppet(puppet) => Ok(conform::puppet_main(&puppet)),
     };
     ExitCode::from(exit.unwrap_or_else(|error| error.tell()) as u8)
 }

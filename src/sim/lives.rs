@@ -262,9 +262,7 @@ impl State {
                 for (fd, one) in closed {
                     self.emit_closed(child, None, fd, one);
                 }
-                let inherited: Vec<u32> =
-                    self.kernel.descriptors(child).map(|d| d.number).filter(|&number| number > 2).collect();
-                self.hosts[child as usize].inherited = inherited;
+                self.hosts[child as usize].inherited = self.kernel.descriptors(child).map(|d| d.number).collect();
                 if let Some(nofile) = program.nofile {
                     self.kernel.set_descriptor_limit(child, nofile);
                 }
