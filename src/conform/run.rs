@@ -252,7 +252,7 @@ impl<M: Machine> Run<'_, M> {
     fn check(&self, step: &Step, outcome: &Outcome) -> Result<(), Stop> {
         let got = word(outcome);
         if got != step.expect {
-            if !self.strict && step.alternatives.iter().any(|other| *other == got) {
+            if !self.strict && step.alternatives.contains(&got) {
                 return Ok(());
             }
             return differs(&step.expect, got);
