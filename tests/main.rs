@@ -1,7 +1,10 @@
 //! The tests of the library, one binary: proptest then keeps its seeds in the top-level `proptest-regressions/`.
 
+mod conform;
 mod contract;
 mod contract_in_simulation;
+mod contract_table;
+mod differential;
 mod executor_model;
 mod exploration;
 #[cfg(feature = "loom")]
