@@ -1,8 +1,11 @@
 //! The tests of the library, one binary: proptest then keeps its seeds in the top-level `proptest-regressions/`.
 
 mod cli;
+mod conform;
 mod contract;
 mod contract_in_simulation;
+mod contract_table;
+mod differential;
 mod engines;
 mod executor_model;
 mod exploration;

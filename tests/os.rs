@@ -218,6 +218,47 @@ fn a_dropped_child_is_reaped() {
     });
 }
 
+/// What F7 leaves open and the simulated kernel takes from here: the locks of a killed process go one by one, from the highest
+/// descriptor down. An observer sees the second lock free while the first is held, and never the reverse.
+#[test]
+#[cfg(target_os = "linux")]
+fn death_takes_one_lock_at_a_time() {
+    in_its_own_process("death_takes_one_lock_at_a_time", Limits::USUAL, |world, dir| async move {
+        let open = async |name: &str| world.open(&format!("{dir}/{name}"), OpenOptions::lock_file()).await.unwrap();
+        let mut one_by_one = 0;
+        for _ in 0..100 {
+            let (first, second) = (open("first").await, open("second").await);
+            world.flock(&first, LockMode::Exclusive).await.unwrap();
+            world.flock(&second, LockMode::Exclusive).await.unwrap();
+            let command = Command::new("sleep", ["60"]).inherit(&first).inherit(&second);
+            let child = world.spawn_child(command).await.unwrap();
+            drop((first, second));
+            let (here, first, second) = (world.clone(), open("first").await, open("second").await);
+            let observer = world.on_thread(async move {
+                let is_free = async |file| {
+                    let free = here.try_flock(file, LockMode::Exclusive).await.unwrap();
+                    here.unlock(file).await.unwrap();
+                    free
+                };
+                let mut seen = false;
+                loop {
+                    let (before, free, after) = (is_free(&second).await, is_free(&first).await, is_free(&second).await);
+                    assert!(after || !free, "the first lock is gone before the second");
+                    seen |= before && !free;
+                    if free {
+                        return seen;
+                    }
+                }
+            });
+            let (seen, killed) = futures::join!(observer, world.kill(&child));
+            killed.unwrap();
+            one_by_one += u32::from(seen);
+            world.wait(child).await.unwrap();
+        }
+        assert!(one_by_one > 0, "in none of 100 kills was anybody seen between the two");
+    });
+}
+
 mod notes {
     use super::*;
     use std::fmt::{self, Write};

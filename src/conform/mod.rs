@@ -7,6 +7,7 @@
 //! [`crate::os::Puppets`] are real processes.
 
 pub mod call;
+mod calls;
 pub mod case;
 mod run;
 mod simulated;

@@ -2,20 +2,16 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use super::call::{self, Attributes, Call, Done, Fd, OpenFlag, Outcome, RangeKind, RangeType, RenameFlag};
+use super::call::{self, Call, Done, Outcome, RangeKind, RangeType};
+use super::calls::{make, number};
 use super::waiters::{Blocker, RequestId, Waiters};
 use super::{LockTable, Machine, Progress, Result};
-use crate::sim::kernel::{Kernel, OpenHow, Pid, RangeLock, RangeOwner, RangeRequest, RenameFlags, Span, Whence};
-use crate::world::{Errno, FileId, LockMode, Stat, Status};
+use crate::sim::kernel::{Kernel, Pid, Quirk, RangeLock, RangeOwner, RangeRequest, Span};
+use crate::world::{Errno, FileId, LockMode, Status};
 
 /// How far the search for deadlocks follows who waits for whom (MAX_DEADLK_ITERATIONS).
 const DEADLOCK_DEPTH: u32 = 10;
 const SIGUSR1: i32 = 10;
-
-/// Descriptor numbers that are negative or beyond every limit.
-fn number(fd: &Fd) -> u32 {
-    u32::try_from(fd.number()).unwrap_or(u32::MAX)
-}
 
 /// What a process does on SIGUSR1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,6 +53,7 @@ pub struct Simulated {
     waiters: Waiters,
     /// Awake, and about to try again.
     woken: VecDeque<RequestId>,
+    quirk: Option<Quirk>,
     /// The locks that were held when somebody last looked.
     held: BTreeMap<Blocker, (LockMode, Span)>,
 }
@@ -65,6 +62,11 @@ impl Simulated {
     /// A machine on which nothing runs.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// One with a mistake in its kernel.
+    pub fn with_quirk(quirk: Quirk) -> Self {
+        Simulated { kernel: Kernel::default().with_quirk(quirk), quirk: Some(quirk), ..Self::default() }
     }
 
     /// What is behind the calls.
@@ -85,6 +87,10 @@ impl Simulated {
         let now = self.kernel.range_locks().map(part).chain(self.kernel.held_locks().map(whole)).collect();
         let before = std::mem::replace(&mut self.held, now);
         for (lock, (mode, was)) in before {
+            let downgraded = matches!(self.held.get(&lock), Some((LockMode::Shared, _))) && mode == LockMode::Exclusive;
+            if downgraded && self.quirk == Some(Quirk::DowngradeWakesNobody) {
+                continue;
+            }
             let stays = self
                 .held
                 .get(&lock)
@@ -140,8 +146,10 @@ impl Simulated {
         if self.kernel.lock_mode(pid, fd) == Some(mode) {
             return Ok(true);
         }
-        self.kernel.begin_conversion(pid, fd, mode)?;
-        self.notice();
+        let given_up = self.kernel.begin_conversion(pid, fd, mode)?;
+        if given_up != Some(LockMode::Exclusive) || self.quirk != Some(Quirk::DowngradeWakesNobody) {
+            self.notice();
+        }
         let (_, _, ofd) = self.kernel.describe(pid, fd)?;
         let Some(&(blocker, ..)) = self.kernel.in_the_way(pid, fd, mode).first() else {
             self.kernel.grant(pid, fd, mode, u32::MAX, 0)?;
@@ -259,82 +267,6 @@ impl Simulated {
         Ok(self.ask(process, Wish::Flock { fd, mode }, bits & call::LOCK_NB == 0))
     }
 
-    // ---- the other calls --------------------------------------------------------------------------------------------------------
-
-    fn made(&mut self, pid: Pid, call: &Call) -> std::result::Result<Done, Errno> {
-        let kernel = &mut self.kernel;
-        let nothing = Done::default;
-        let closes = |flags: &[OpenFlag]| flags.contains(&OpenFlag::Cloexec);
-        Ok(match call {
-            Call::Open { path, flags, mode } => {
-                let how = OpenHow { mode: *mode, ..open_how(flags) };
-                Done::returning(kernel.open(pid, &path.as_str().into(), how)?.descriptor)
-            }
-            Call::Close { fd } => kernel.close(pid, number(fd)).map(|_| nothing())?,
-            Call::Dup { fd } => Done::returning(kernel.dup(pid, number(fd), 0, false)?),
-            Call::Dup2 { fd, to } => {
-                kernel.dup2(pid, number(fd), number(to))?;
-                Done::returning(to.number())
-            }
-            Call::Dup3 { fd, to, flags } => {
-                kernel.dup3(pid, number(fd), number(to), closes(flags))?;
-                Done::returning(to.number())
-            }
-            Call::Dupfd { fd, min, cloexec } => {
-                let min = u32::try_from(*min).unwrap_or(u32::MAX);
-                Done::returning(kernel.dup(pid, number(fd), min, *cloexec)?)
-            }
-            Call::Getfd { fd } => {
-                let cloexec = kernel.closes_on_exec(pid, number(fd))?;
-                Done { cloexec: Some(cloexec), ..Done::returning(i64::from(cloexec)) }
-            }
-            Call::Setfd { fd, cloexec } => kernel.set_close_on_exec(pid, number(fd), *cloexec).map(|()| nothing())?,
-            Call::Read { fd, len } => read(kernel.read(pid, number(fd), *len as usize)?),
-            Call::Pread { fd, len, off } => read(kernel.read_at(pid, number(fd), *len as usize, *off)?),
-            Call::Write { fd, data } => written(kernel.write(pid, number(fd), &call::bytes(data))?),
-            Call::Pwrite { fd, data, off } => written(kernel.write_at(pid, number(fd), &call::bytes(data), *off)?),
-            Call::Lseek { fd, off, whence } => {
-                let whence = match whence {
-                    call::Whence::Set => Whence::Start,
-                    call::Whence::Cur => Whence::Current,
-                    call::Whence::End => Whence::End,
-                    call::Whence::Unknown => return Err(Errno::Inval),
-                };
-                let offset = kernel.seek_from(pid, number(fd), whence, *off)?;
-                Done::returning(i64::try_from(offset).unwrap_or(i64::MAX))
-            }
-            Call::Ftruncate { fd, len } => {
-                kernel.truncate(pid, number(fd), *len as u64)?;
-                nothing()
-            }
-            Call::Rename { from, to } => kernel.rename(pid, from, to, RenameFlags::default()).map(|_| nothing())?,
-            Call::Renameat2 { from, to, flags } => {
-                let no_replace = flags.contains(&RenameFlag::Noreplace);
-                let flags = RenameFlags { no_replace, exchange: flags.contains(&RenameFlag::Exchange) };
-                kernel.rename(pid, from, to, flags).map(|_| nothing())?
-            }
-            Call::Link { from, to } => kernel.link(pid, from, to).map(|_| nothing())?,
-            Call::Symlink { target, path } => kernel.symlink(pid, target, path).map(|_| nothing())?,
-            Call::Readlink { path } => {
-                let target = kernel.read_link(pid, path)?.to_string();
-                Done { target: Some(target), ..nothing() }
-            }
-            Call::Unlink { path } => kernel.unlink(pid, path).map(|_| nothing())?,
-            Call::Mkdir { path } => kernel.mkdir(pid, path).map(|_| nothing())?,
-            Call::Rmdir { path } => kernel.rmdir(pid, path).map(|_| nothing())?,
-            Call::Stat { path, follow } => attributes(kernel.stat(pid, path, *follow)?),
-            Call::Fstat { fd } => attributes(kernel.fstat(pid, number(fd))?),
-            Call::Readdir { path } => {
-                let names = kernel.read_dir(pid, path)?.into_iter().map(|entry| entry.name).collect();
-                Done { names: Some(names), ..nothing() }
-            }
-            Call::Setrlimit { .. } | Call::Sighandler { .. } | Call::Flock { .. } | Call::Lock { .. } => {
-                unreachable!("made elsewhere")
-            }
-            Call::Unknown => return Err(Errno::NoSys),
-        })
-    }
-
     fn set_limit(&mut self, process: u32, soft: u32, hard: Option<u32>) -> std::result::Result<(), Errno> {
         let process = self.process(process);
         let hard = hard.unwrap_or(process.hard_limit);
@@ -365,43 +297,9 @@ impl Simulated {
     }
 }
 
-fn open_how(flags: &[OpenFlag]) -> OpenHow {
-    let has = |flag| flags.contains(&flag);
-    // O_WRONLY | O_RDWR is access mode 3.
-    let neither = has(OpenFlag::Accmode3) || (has(OpenFlag::Wronly) && has(OpenFlag::Rdwr));
-    OpenHow {
-        read: !neither && !has(OpenFlag::Wronly),
-        write: !neither && (has(OpenFlag::Wronly) || has(OpenFlag::Rdwr)),
-        neither,
-        path_only: has(OpenFlag::Path),
-        append: has(OpenFlag::Append),
-        create: has(OpenFlag::Creat),
-        exclusive: has(OpenFlag::Excl),
-        truncate: has(OpenFlag::Trunc),
-        directory: has(OpenFlag::Directory),
-        no_follow: has(OpenFlag::Nofollow),
-        close_on_exec: has(OpenFlag::Cloexec),
-        mode: 0,
-    }
-}
-
-fn read(bytes: Vec<u8>) -> Done {
-    Done { data: Some(call::latin1(&bytes)), ..written(bytes.len()) }
-}
-
-fn written(len: usize) -> Done {
-    Done::returning(i64::try_from(len).unwrap_or(i64::MAX))
-}
-
-fn attributes(stat: Stat) -> Done {
-    let Stat { id, kind, nlink, size } = stat;
-    let kind = call::kind_word(kind).to_owned();
-    Done { stat: Some(Attributes { kind, nlink, size, id: (id.device, id.inode) }), ..Done::default() }
-}
-
 impl Machine for Simulated {
     fn begin(&mut self, processes: &[u32]) -> Result<()> {
-        *self = Simulated::default();
+        *self = self.quirk.map_or_else(Simulated::default, Simulated::with_quirk);
         self.kernel.place_directory("/case");
         for &name in processes {
             let pid = self.kernel.new_process(1024);
@@ -436,7 +334,7 @@ impl Machine for Simulated {
             Call::Setrlimit { soft, hard } => {
                 self.set_limit(process, *soft, *hard).map(|()| Progress::Returned(Ok(Done::default())))
             }
-            call => self.made(pid, call).map(|done| Progress::Returned(Ok(done))),
+            call => make(&mut self.kernel, pid, call).map(|done| Progress::Returned(Ok(done))),
         };
         self.settle();
         Ok(progress.unwrap_or_else(|errno| Progress::Returned(Err(call::errno_word(errno)))))

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::names::Last;
-use super::{Call, Closed, Description, Descriptor, Ino, Kernel, NULL, Node, Ofd, Pid, PipeBuffer, Touched};
+use super::{Call, Closed, Description, Descriptor, Ino, Kernel, NULL, Node, Ofd, Pid, PipeBuffer, Quirk, Touched};
 use crate::world::{Errno, FileId, OpenOptions};
 
 /// open(2) as the kernel takes it: the World's [`OpenOptions`], and what no protocol of ours asks for.
@@ -105,8 +105,9 @@ impl Kernel {
 
     /// Makes a descriptor of `ofd`, at the lowest free number that is at least `min`.
     pub(super) fn install(&mut self, pid: Pid, ofd: Ofd, min: u32, close_on_exec: bool) -> Call<u32> {
+        let past = if self.has(Quirk::NumbersNotReused) { self.descriptors_peak(pid) } else { 0 };
         let process = self.process_mut(pid);
-        let number = process.lowest_free_from(min);
+        let number = process.lowest_free_from(min.max(past));
         if number >= process.limit {
             return Err(Errno::MFile);
         }
@@ -126,18 +127,15 @@ impl Kernel {
             return Err(Errno::Inval);
         }
         Self::check_path(path)?;
-        self.check_descriptor_free(pid)?;
+        if !self.has(Quirk::EmfileAfterCreation) {
+            self.check_descriptor_free(pid)?;
+        }
         let create_new = how.create && how.exclusive;
-        if how.create {
-            let named = self.resolve_last(pid, path)?;
-            if named.slash && named.last == Last::Name {
-                return Err(Errno::IsDir);
-            }
-        }
-        let place = self.resolve(pid, path, !(create_new || how.no_follow))?;
-        if how.create && place.slash && place.last == Last::Name {
-            return Err(Errno::IsDir); // the text of a symbolic link ends in a slash
-        }
+        let follow = !(create_new || how.no_follow);
+        let place = match how.create {
+            true => self.resolve_to_create(pid, path, follow)?,
+            false => self.resolve(pid, path, follow)?,
+        };
         let (ino, created) = match place.ino {
             Some(_) if create_new => return Err(Errno::Exist),
             Some(ino) => (ino, false),
@@ -157,6 +155,7 @@ impl Kernel {
             Node::Symlink(_) if !how.path_only => return Err(Errno::Loop),
             _ => {}
         }
+        self.check_descriptor_free(pid)?;
         let mut truncated = false;
         if how.truncate
             && let Node::File(bytes) = &mut self.inodes[ino as usize].node
@@ -240,6 +239,9 @@ impl Kernel {
         d.refs -= 1;
         let (path, inode, last) = (d.path.clone(), d.inode, d.refs == 0);
         let mut lock_ended = None;
+        if !last && self.has(Quirk::CloseOfDuplicateReleases) {
+            self.drop_lock(ofd);
+        }
         if last {
             self.drop_ofd_locks(ofd);
             lock_ended = self.drop_lock(ofd).map(|mode| (ofd, mode));

@@ -4,7 +4,7 @@
 //! exclusive. A newcomer is tested against *held* locks only, so nothing is fair, and any compatible waiter may win: who does is
 //! the engine's choice.
 
-use super::{Call, Ino, Kernel, Ofd, Pid, Touched};
+use super::{Call, Ino, Kernel, Ofd, Pid, Quirk, Touched};
 use crate::world::{Errno, LockMode};
 
 impl Kernel {
@@ -43,6 +43,9 @@ impl Kernel {
     /// looked at. What was given up.
     pub fn begin_conversion(&mut self, pid: Pid, fd: u32, mode: LockMode) -> Call<Option<LockMode>> {
         let ofd = self.ofd(pid, fd)?;
+        if self.has(Quirk::RefusedUpgradeKeeps) && self.conflicts(ofd, mode) {
+            return Ok(None);
+        }
         match self.descriptions[ofd as usize].lock {
             Some(held) if held != mode => Ok(self.drop_lock(ofd)),
             _ => Ok(None),
@@ -71,6 +74,9 @@ impl Kernel {
     /// LOCK_UN, through any descriptor of the description. The mode of the lock that ended.
     pub fn unlock(&mut self, pid: Pid, fd: u32) -> Call<Option<LockMode>> {
         let ofd = self.usable(pid, fd)?;
+        if self.has(Quirk::UnlockByChildIgnored) && self.parent_of(pid).is_some() {
+            return Ok(None);
+        }
         Ok(self.drop_lock(ofd))
     }
 

@@ -12,6 +12,7 @@ mod flock;
 mod io;
 mod names;
 mod processes;
+mod quirk;
 mod ranges;
 mod show;
 
@@ -25,6 +26,7 @@ pub use descriptors::{OpenHow, Opened};
 pub use io::Whence;
 pub use names::RenameFlags;
 pub use processes::{DescriptorView, Pid};
+pub use quirk::Quirk;
 pub use ranges::{RangeLock, RangeOwner, RangeRequest, Span};
 
 /// What kernel calls return: an errno, without the path that the caller knows.
@@ -139,6 +141,7 @@ pub struct Kernel {
     locks_peak: u32,
     /// The number of the next record lock.
     next_range: u64,
+    quirk: Option<Quirk>,
 }
 
 /// Puts a number among those to be given again. The lowest comes first, whatever the order of death: states that differ only in it
@@ -166,6 +169,7 @@ impl Default for Kernel {
             locks_held: 0,
             locks_peak: 0,
             next_range: 0,
+            quirk: None,
         }
     }
 }
@@ -195,6 +199,7 @@ impl Kernel {
         free_descriptions.clone_from(&start.free_descriptions);
         processes.clone_from(&start.processes);
         touched.clear();
+        self.quirk = start.quirk;
         (self.locks_held, self.locks_peak, self.next_range) = (start.locks_held, start.locks_peak, start.next_range);
     }
 

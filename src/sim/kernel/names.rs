@@ -73,10 +73,16 @@ impl Kernel {
     /// Resolves `path`; a symbolic link as last component is followed if `follow`, or if a slash comes after it.
     pub(super) fn resolve(&self, pid: Pid, path: &str, follow: bool) -> Call<Place> {
         Self::check_path(path)?;
-        self.walk(self.cwd(pid), path, follow, &mut 0)
+        self.walk(self.cwd(pid), path, follow, false, &mut 0)
     }
 
-    fn walk(&self, base: Ino, path: &str, follow: bool, links: &mut u32) -> Call<Place> {
+    /// The same for open(2) with O_CREAT: a last name with a slash after it, in the path or in the text of a symbolic link, is EISDIR
+    /// without a look at what is there (open_last_lookups).
+    pub(super) fn resolve_to_create(&self, pid: Pid, path: &str, follow: bool) -> Call<Place> {
+        self.walk(self.cwd(pid), path, follow, true, &mut 0)
+    }
+
+    fn walk(&self, base: Ino, path: &str, follow: bool, create: bool, links: &mut u32) -> Call<Place> {
         let mut dir = if path.starts_with('/') { ROOT } else { base };
         let mut rest = path.trim_start_matches('/');
         if rest.is_empty() {
@@ -91,6 +97,9 @@ impl Kernel {
                 return Err(Errno::NameTooLong);
             }
             let entries = self.entries(dir)?;
+            if is_last && create && slash && !matches!(component, "." | "..") {
+                return Err(Errno::IsDir);
+            }
             let (ino, known, last) = match component {
                 "." => (Some(dir), None, Last::Dot),
                 ".." => (Some(self.parent(dir)), None, Last::DotDot),
@@ -107,7 +116,7 @@ impl Kernel {
                 if *links > LINKS_MAX {
                     return Err(Errno::Loop);
                 }
-                let mut there = self.walk(dir, target, true, links)?;
+                let mut there = self.walk(dir, target, true, create && is_last, links)?;
                 if is_last {
                     there.slash |= slash;
                     return Ok(there);
@@ -176,9 +185,10 @@ impl Kernel {
         self.reap_inode(ino);
     }
 
-    /// The place for a name that must not exist yet (filename_create in the kernel).
+    /// The place for a name that must not exist yet (filename_create in the kernel): a symbolic link is in the way whatever it leads to,
+    /// also with a slash after it.
     fn vacant(&self, pid: Pid, path: &str, for_dir: bool) -> Call<Place> {
-        let place = self.resolve(pid, path, false)?;
+        let place = self.resolve_last(pid, path)?;
         if place.last != Last::Name || place.ino.is_some() {
             return Err(Errno::Exist);
         }
@@ -268,13 +278,13 @@ impl Kernel {
     }
 
     /// Resolves without following the last component even when a slash comes after it: the calls that remove or move a *name*.
-    pub(super) fn resolve_last(&self, pid: Pid, path: &str) -> Call<Place> {
+    fn resolve_last(&self, pid: Pid, path: &str) -> Call<Place> {
         let trimmed = path.trim_end_matches('/');
         if trimmed.is_empty() {
             return self.resolve(pid, path, false);
         }
         Self::check_path(path)?;
-        let mut place = self.walk(self.cwd(pid), trimmed, false, &mut 0)?;
+        let mut place = self.walk(self.cwd(pid), trimmed, false, false, &mut 0)?;
         place.slash = trimmed.len() < path.len();
         Ok(place)
     }

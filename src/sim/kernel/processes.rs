@@ -2,7 +2,7 @@
 
 use std::hash::{Hash, Hasher};
 
-use super::{Call, Closed, Descriptor, Ino, Kernel, Node, Ofd, ROOT};
+use super::{Call, Closed, Descriptor, Ino, Kernel, Node, Ofd, Quirk, ROOT};
 use crate::world::{Errno, LockMode, Status};
 
 /// A process: its number is its slot. Slots are not used again within an execution.
@@ -178,7 +178,7 @@ impl Kernel {
             let one = self.close(pid, fd as u32).expect("the table ends with an open descriptor");
             let noticed = self.touched.len() > touched;
             closed.push((fd as u32, one));
-            if noticed && !self.process(pid).table.is_empty() {
+            if noticed && !self.process(pid).table.is_empty() && !self.has(Quirk::DeathIsOneStep) {
                 return true;
             }
         }

@@ -1,0 +1,35 @@
+//! Ways to be wrong, for the tests of the tests.
+
+use super::Kernel;
+
+/// A mistake that a kernel model could make, and that some have made. The differential test finds each; nothing else sets one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Quirk {
+    /// A refused upgrade keeps the shared lock, as on macOS, FreeBSD and NFS.
+    RefusedUpgradeKeeps,
+    /// Closing one of several descriptors of a description releases its lock.
+    CloseOfDuplicateReleases,
+    /// LOCK_UN in a forked child does nothing.
+    UnlockByChildIgnored,
+    /// The lowest free descriptor number is not used again.
+    NumbersNotReused,
+    /// EMFILE comes after the file was created.
+    EmfileAfterCreation,
+    /// A downgrade wakes nobody.
+    DowngradeWakesNobody,
+    /// A dying process loses all its locks in one step.
+    DeathIsOneStep,
+}
+
+impl Kernel {
+    /// The same machine, with a mistake in it.
+    pub fn with_quirk(mut self, quirk: Quirk) -> Self {
+        self.quirk = Some(quirk);
+        self
+    }
+
+    /// Whether it makes that mistake.
+    pub(crate) fn has(&self, quirk: Quirk) -> bool {
+        self.quirk == Some(quirk)
+    }
+}
