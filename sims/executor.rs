@@ -7,7 +7,7 @@
 
 use flockstep::protocol::{Cache, Rank, Settings};
 use flockstep::scenario::Policy;
-use flockstep::world::{Join, LockMode, OpenOptions, Result, World};
+use flockstep::world::{LockMode, OpenOptions, Result, World};
 use flockstep::{Deadlock, Scenario, SimWorld, ViolationKind, scenario};
 
 /// Where a task waits for its lock.
@@ -51,10 +51,16 @@ pub(crate) async fn work_soundly<W: World>(world: W, cache: Cache<W>, path: Stri
     Ok(())
 }
 
+/// `x0` for the first task, which wants `/cache/x.lock`.
+fn task_name(n: usize, path: &str) -> String {
+    let name = path.trim_start_matches("/cache/").trim_end_matches(".lock");
+    format!("{name}{n}")
+}
+
 /// A process whose tasks do `work`, each on the path given for it.
 async fn all_of<W: World>(world: W, paths: Vec<&'static str>, place: Place) -> Result<()> {
     let start =
-        |(n, path): (usize, &&str)| world.spawn(&format!("{path}-{n}"), work(world.clone(), (*path).to_owned(), place));
+        |(n, path): (usize, &&str)| world.spawn(&task_name(n, path), work(world.clone(), (*path).to_owned(), place));
     let tasks: Vec<_> = paths.iter().enumerate().map(start).collect();
     for task in tasks {
         task.await.expect("nobody aborts it")?;
@@ -66,7 +72,7 @@ async fn all_of_soundly<W: World>(world: W, paths: Vec<&'static str>) -> flockst
     let cache = Cache::new(&world, Settings::new("/cache", "/tmp"))?;
     let start = |(n, path): (usize, &&str)| {
         let work = work_soundly(world.clone(), cache.clone(), (*path).to_owned());
-        world.spawn(&format!("{path}-{n}"), work)
+        world.spawn(&task_name(n, path), work)
     };
     let tasks: Vec<_> = paths.iter().enumerate().map(start).collect();
     for task in tasks {

@@ -53,9 +53,7 @@ fn machine() -> Scenario {
 }
 
 fn watched(scene: Scenario) -> Scenario {
-    scene.oracle(|| {
-        LockOrder::new().rank("/locks/project.lock", "project", 1).rank("/locks/venv.lock", "environment", 2)
-    })
+    scene.oracle(|| LockOrder::ranked([(PROJECT, "project", 1), (VENV, "environment", 2)]))
 }
 
 fn across() -> Scenario {

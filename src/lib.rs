@@ -1,5 +1,7 @@
 //! Deterministic concurrency simulation of file-lock protocols.
 
+#[cfg(feature = "cli")]
+pub mod conform;
 pub mod engine;
 pub mod explore;
 pub mod oracle;

@@ -291,3 +291,22 @@ fn a_killed_process_releases_its_locks_one_by_one_highest_descriptor_first() {
         .sometimes("b free, a held", |fs| fs.exists("/between"));
     s.explore(Strategy::exhaustive()).assert_exhausted();
 }
+
+/// Found by exploring `lock-file/lock-in-deleted-dir`: mkdir says EEXIST, and the directory is gone when it is looked at.
+#[test]
+fn create_dir_all_lives_with_somebody_who_removes() {
+    let s = scenario("mkdir -p").process("maker", |world| async move { create_dir_all(&world, "/a/b").await }).process(
+        "remover",
+        |world| async move {
+            let _ = world.mkdir("/a").await;
+            let _ = world.rmdir("/a/b").await;
+            let _ = world.rmdir("/a").await;
+        },
+    );
+    s.explore(Strategy::exhaustive()).assert_exhausted();
+    let dangling = scenario("dangling").symlink("/a", "/nowhere").process("maker", |world| async move {
+        assert_eq!(create_dir_all(&world, "/a/b").await.unwrap_err().errno, Errno::Exist);
+        assert_eq!(create_dir_all(&world, "/a").await.unwrap_err().errno, Errno::Exist);
+    });
+    dangling.explore(Strategy::exhaustive()).assert_exhausted();
+}

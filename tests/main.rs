@@ -1,12 +1,16 @@
 //! The tests of the library, one binary: proptest then keeps its seeds in the top-level `proptest-regressions/`.
 
+mod cli;
 mod contract;
+mod contract_in_simulation;
 mod engines;
 mod executor_model;
 mod exploration;
 #[cfg(feature = "loom")]
 mod gauge;
+mod oracles;
 mod os;
 mod protocol;
 mod protocol_in_simulation;
+mod random_scenarios;
 mod run_build;

@@ -21,7 +21,7 @@ use parking_lot::Mutex;
 
 use super::turns::{self, Shared, offers};
 use super::{CannotHold, Engine};
-use crate::explore::{Exploration, Progress, Random, Stop, Strategy};
+use crate::explore::{Exploration, Horizon, Progress, Random, Stop, Strategy};
 use crate::scenario::Scenario;
 use crate::sim::{Chooser, Machine, State};
 
@@ -157,9 +157,11 @@ fn look_around(scenario: &Scenario) -> Result<(), String> {
     }
     let (plan, mut machine) = (scenario.plan(), Machine::default());
     machine.core.lock().judges = scenario.judges();
+    let mut horizon = Horizon { steps: 1, faults: 0 };
     for n in 0..LOOKS {
-        let mut look = Look { random: Random::new(0, n), seats: Seats::default(), crowded: false };
+        let mut look = Look { random: Random::new(0, n, horizon), seats: Seats::default(), crowded: false };
         machine.run(&plan, &mut look);
+        horizon = Horizon { steps: horizon.steps.max(machine.core.lock().step), faults: plan.faults.total() };
         let seats = look.seats.0.len();
         if seats > SEATS {
             return Err(format!("{seats} agents at once, and loom has {SEATS} threads for them"));

@@ -3,14 +3,19 @@
 mod dfs;
 mod key;
 mod replay;
+mod retell;
 mod rng;
 mod sample;
 mod stopwatch;
 mod strategy;
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 pub use key::{KEY_LENGTH_MAX, Key, KeyError};
+pub(crate) use retell::retell;
+pub use retell::{Retold, Told};
 pub use strategy::{Method, Strategy};
 
 use crate::oracle::{Violation, ViolationKind};
@@ -18,7 +23,8 @@ use crate::scenario::Scenario;
 use crate::sim::{Chooser, End, Machine, Plan, State};
 use crate::world::Event;
 use dfs::Dfs;
-pub(crate) use sample::Random;
+use replay::{Goal, Retrial};
+pub(crate) use sample::{Horizon, Random};
 use sample::{Pct, Sampler};
 pub(crate) use stopwatch::Stopwatch;
 
@@ -59,8 +65,11 @@ impl Verdict {
 pub struct Failure {
     /// Which, and why.
     pub violation: Violation,
-    /// Replays it; absent only for what is judged over all executions together.
+    /// Replays it; absent only for what is judged over all executions together. If the violation
+    /// [follows from](Violation::follows_from) several executions, that of the one that made it complete.
     pub key: Option<Key>,
+    /// Those of the other executions that it follows from, in the order of [`Violation::follows_from`] after its first.
+    pub more_keys: Vec<Key>,
     /// Everything that happened in it, in order, told.
     pub story: Vec<String>,
     /// The same as events.
@@ -163,7 +172,14 @@ impl Failure {
             }
         }
         match &self.key {
-            Some(key) => text.push_str(&format!("replay key: {key}\n")),
+            Some(key) if self.more_keys.is_empty() => text.push_str(&format!("replay key: {key}\n")),
+            Some(key) => {
+                text.push_str("no single schedule shows it; each of these shows a part:\n");
+                let keys = std::iter::once(key).chain(&self.more_keys);
+                for (fact, key) in self.violation.follows_from.iter().zip(keys) {
+                    text.push_str(&format!("replay key: {key} ({fact})\n"));
+                }
+            }
             None => text.push_str("no single schedule shows it: it follows from all of them together\n"),
         }
         text
@@ -178,9 +194,18 @@ pub(crate) struct Tally {
     pub(crate) longest: u64,
     pub(crate) makespan: Duration,
     pub(crate) peaks: Peaks,
+    /// For each piece of evidence, the positions chosen in the first execution that showed it.
+    pub(crate) evidence: BTreeMap<Arc<str>, Vec<u32>>,
 }
 
 impl Tally {
+    /// Keeps the schedule of an execution for the evidence that it was the first to show.
+    pub(crate) fn keep_evidence(&mut self, state: &State, tape: &[u32]) {
+        for fact in state.judges.evidence() {
+            self.evidence.entry(fact).or_insert_with(|| tape.to_vec());
+        }
+    }
+
     pub(crate) fn add(&mut self, state: &State) {
         self.executions += 1;
         self.steps += state.step;
@@ -242,7 +267,7 @@ pub(crate) fn conclude(
     let executions = tally.executions;
     let verdict = match stop {
         Stop::Violated(violation, tape) => {
-            Verdict::Violated(Box::new(tell(scenario, &mut machine, &plan, violation, &tape, executions)))
+            Verdict::Violated(Box::new(tell(scenario, &mut machine, &plan, violation, &tape, &tally)))
         }
         Stop::Early(why) => Verdict::Inconclusive(format!("{why} after {executions} executions")),
         Stop::Count if strategy.exhaustive => {
@@ -252,6 +277,7 @@ pub(crate) fn conclude(
             Some(violation) => Verdict::Violated(Box::new(Failure {
                 violation,
                 key: None,
+                more_keys: Vec::new(),
                 story: Vec::new(),
                 events: Vec::new(),
                 lslocks: String::new(),
@@ -272,61 +298,56 @@ pub(crate) fn conclude(
 }
 
 /// Names the schedule of a failure, shortens it, and replays it for the report: no key is printed that has not failed again the
-/// same way.
+/// same way. What follows from several executions gets a key for each, which has shown its part again, and all of them together fail.
 fn tell(
     scenario: &Scenario,
     machine: &mut Machine,
     plan: &Plan,
     violation: Violation,
     tape: &[u32],
-    executions: u64,
+    tally: &Tally,
 ) -> Failure {
-    // Oracles that merge over executions would find here what they have found already.
-    machine.core.lock().judges = scenario.judges();
-    let recorded = replay::record(machine, plan, tape, &violation.kind);
-    let deviations = recorded
-        .filter(|d| replay::replay(machine, plan, d).is_some_and(|again| again.kind == violation.kind))
-        .map(|d| replay::shorten(machine, plan, d, &violation.kind, SHORTEN_EXECUTIONS));
-    let key = deviations.map(|deviations| Key {
-        scenario: scenario.name().to_owned(),
-        case: scenario.case_name().to_owned(),
-        deviations,
+    let named =
+        |deviations| Key { scenario: scenario.name().to_owned(), case: scenario.case_name().to_owned(), deviations };
+    let mut key_of = |goal: Goal<'_>, tape: &[u32]| {
+        Retrial { scenario, machine, plan, goal }.deviations(tape, SHORTEN_EXECUTIONS).map(named)
+    };
+    let keys = match key_of(Goal::Kind(&violation.kind), tape) {
+        Some(key) => vec![key],
+        None => {
+            let parts = violation.follows_from.iter();
+            let key = |fact: &Arc<str>| key_of(Goal::Fact(fact), tally.evidence.get(fact)?);
+            parts.map(key).collect::<Option<Vec<Key>>>().unwrap_or_default()
+        }
+    };
+    let told = keys.split_first().and_then(|(_, others)| {
+        // The one that made it complete comes last.
+        let order: Vec<&Key> = others.iter().chain(&keys[..1]).collect();
+        replay_keys(scenario, &order).0
     });
-    let told = key.as_ref().and_then(|key| replay_key(scenario, key).0);
     match told {
         Some(mut failure) if failure.violation.kind == violation.kind => {
-            failure.executions = executions;
+            failure.executions = tally.executions;
+            (failure.key, failure.more_keys) = (keys.first().cloned(), keys[1..].to_vec());
             failure
         }
-        _ => {
-            Failure { violation, key: None, story: Vec::new(), events: Vec::new(), lslocks: String::new(), executions }
-        }
+        _ => Failure {
+            violation,
+            key: None,
+            more_keys: Vec::new(),
+            story: Vec::new(),
+            events: Vec::new(),
+            lslocks: String::new(),
+            executions: tally.executions,
+        },
     }
 }
 
-/// Replays a schedule: the failure, if it fails, and everything that happened.
-pub(crate) fn replay_key(scenario: &Scenario, key: &Key) -> (Option<Failure>, Vec<String>) {
-    let (plan, mut machine) = (scenario.plan(), Machine::default());
-    {
-        let mut state = machine.core.lock();
-        state.judges = scenario.judges();
-        state.judges.recording = Some(Vec::new());
-        state.judges.kinds = crate::world::Kinds::ALL;
-    }
-    let violation = replay::replay(&mut machine, &plan, &key.deviations);
-    let mut state = machine.core.lock();
-    let events = state.judges.recording.take().unwrap_or_default();
-    let story: Vec<String> = events.iter().map(|event| state.tell(event)).collect();
-    let lslocks = state.lslocks_at_end.clone();
-    let failure = violation.map(|violation| Failure {
-        violation,
-        key: Some(key.clone()),
-        story: story.clone(),
-        events,
-        lslocks,
-        executions: 1,
-    });
-    (failure, story)
+/// Replays schedules one after the other before the same oracles, until one fails: the failure, if one does, and everything that happened
+/// in the last.
+pub(crate) fn replay_keys(scenario: &Scenario, keys: &[&Key]) -> (Option<Failure>, Vec<String>) {
+    let Retold { failure, story, .. } = retell(scenario, keys);
+    (failure, story.iter().map(Told::to_string).collect())
 }
 
 struct Run<'a> {
@@ -344,17 +365,19 @@ impl Run<'_> {
     fn explore(&mut self) -> (Stop, Option<u64>) {
         let (all, seed) = (self.strategy.schedules, self.strategy.seed);
         match self.strategy.method {
-            Method::Random => (self.sample(all, |n, _| Sampler::Random(Random::new(seed, n))), None),
-            Method::Pct { depth } => (self.sample(all, |n, long| Sampler::Pct(Pct::new(seed, n, depth, long))), None),
+            Method::Random => (self.sample(all, |n, horizon| Sampler::Random(Random::new(seed, n, horizon))), None),
+            Method::Pct { depth } => {
+                (self.sample(all, |n, horizon| Sampler::Pct(Pct::new(seed, n, depth, horizon))), None)
+            }
             Method::Dfs { cache } => self.search(cache, all),
             Method::Portfolio => {
                 let (stop, states) = self.search(true, all.div_ceil(2));
                 match stop {
                     Stop::Count => (
-                        self.sample(all, |n, long| match n % 4 {
-                            0 | 2 => Sampler::Random(Random::new(seed, n)),
-                            1 => Sampler::Pct(Pct::new(seed, n, 2, long)),
-                            _ => Sampler::Pct(Pct::new(seed, n, 3, long)),
+                        self.sample(all, |n, horizon| match n % 4 {
+                            0 | 2 => Sampler::Random(Random::new(seed, n, horizon)),
+                            1 => Sampler::Pct(Pct::new(seed, n, 2, horizon)),
+                            _ => Sampler::Pct(Pct::new(seed, n, 3, horizon)),
                         }),
                         None,
                     ),
@@ -368,7 +391,11 @@ impl Run<'_> {
     fn execute(&mut self, chooser: &mut dyn Chooser) -> Option<Stop> {
         self.tape.clear();
         let end = self.machine.run(&self.plan, &mut replay::Taping { chooser, tape: &mut self.tape });
-        self.tally.add(&self.machine.core.lock());
+        {
+            let state = self.machine.core.lock();
+            self.tally.add(&state);
+            self.tally.keep_evidence(&state, &self.tape);
+        }
         if let End::Violated(violation) = end {
             return Some(Stop::Violated(violation, std::mem::take(&mut self.tape)));
         }
@@ -384,10 +411,17 @@ impl Run<'_> {
         None
     }
 
-    fn sample(&mut self, until: u64, mut chooser: impl FnMut(u64, u64) -> Sampler) -> Stop {
+    fn sample(&mut self, until: u64, mut chooser: impl FnMut(u64, Horizon) -> Sampler) -> Stop {
         let mut n = 0;
         while self.tally.executions < until {
-            if let Some(stop) = self.execute(&mut chooser(n, self.tally.longest)) {
+            // The first one goes without faults and from task to task: samplers need to know how long an execution is.
+            let stop = if self.tally.longest == 0 {
+                self.execute(&mut replay::Replay::new(&[]))
+            } else {
+                let horizon = Horizon { steps: self.tally.longest, faults: self.plan.faults.total() };
+                self.execute(&mut chooser(n, horizon))
+            };
+            if let Some(stop) = stop {
                 return stop;
             }
             n += 1;

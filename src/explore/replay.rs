@@ -8,7 +8,8 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use crate::oracle::{Violation, ViolationKind};
+use crate::oracle::ViolationKind;
+use crate::scenario::Scenario;
 use crate::sim::{Choice, Chooser, End, Machine, Plan, State};
 
 /// A step by name: who does what to what.
@@ -169,54 +170,73 @@ impl Chooser for Taping<'_> {
     }
 }
 
-/// Runs a list of positions again and names its deviations. `None` if it does not end in a violation of that kind.
-pub(crate) fn record(machine: &mut Machine, plan: &Plan, tape: &[u32], kind: &ViolationKind) -> Option<Vec<Deviation>> {
-    let mut recorder =
-        Recorder { tape: tape.iter(), last: None, count: Count::default(), values: 0, deviations: Vec::new() };
-    match machine.run(plan, &mut recorder) {
-        End::Violated(violation) if violation.kind == *kind => Some(recorder.deviations),
-        _ => None,
-    }
+/// What a schedule is to show when it is run again.
+#[derive(Clone, Copy)]
+pub(crate) enum Goal<'g> {
+    /// A violation of that kind.
+    Kind(&'g ViolationKind),
+    /// That piece of evidence, whatever the execution comes to.
+    Fact(&'g str),
 }
 
-/// Runs deviations; the violation that they lead to.
-pub(crate) fn replay(machine: &mut Machine, plan: &Plan, deviations: &[Deviation]) -> Option<Violation> {
-    match machine.run(plan, &mut Replay::new(deviations)) {
-        End::Violated(violation) => Some(violation),
-        End::Done | End::Cut => None,
-    }
+/// Runs schedules of a scenario again, each before oracles that have seen nothing else: what they merge over executions must not make a
+/// schedule fail that does not do so by itself.
+pub(crate) struct Retrial<'r> {
+    pub(crate) scenario: &'r Scenario,
+    pub(crate) machine: &'r mut Machine,
+    pub(crate) plan: &'r Plan,
+    pub(crate) goal: Goal<'r>,
 }
 
-/// Leaves out every deviation that the violation does not need, larger blocks first; at most `executions` tries.
-pub(crate) fn shorten(
-    machine: &mut Machine,
-    plan: &Plan,
-    mut deviations: Vec<Deviation>,
-    kind: &ViolationKind,
-    mut executions: u32,
-) -> Vec<Deviation> {
-    let mut block = deviations.len().max(1);
-    while executions > 0 {
-        let mut shorter = false;
-        let mut from = 0;
-        while from < deviations.len() && executions > 0 {
-            let mut without = deviations.clone();
-            without.drain(from..(from + block).min(deviations.len()));
-            executions -= 1;
-            if replay(machine, plan, &without).is_some_and(|violation| violation.kind == *kind) {
-                deviations = without;
-                shorter = true;
-            } else {
-                from += block;
+impl Retrial<'_> {
+    fn run(&mut self, chooser: &mut dyn Chooser) -> bool {
+        self.machine.core.lock().judges = self.scenario.judges();
+        let end = self.machine.run(self.plan, chooser);
+        match self.goal {
+            Goal::Kind(kind) => matches!(end, End::Violated(violation) if violation.kind == *kind),
+            Goal::Fact(fact) => self.machine.core.lock().judges.evidence().any(|shown| *shown == *fact),
+        }
+    }
+
+    /// Runs deviations; whether they show it.
+    fn replay(&mut self, deviations: &[Deviation]) -> bool {
+        self.run(&mut Replay::new(deviations))
+    }
+
+    /// The deviations of a list of positions, as few as show it, after at most `executions` tries to leave some out. `None` if they do not
+    /// show it by name.
+    pub(crate) fn deviations(&mut self, tape: &[u32], executions: u32) -> Option<Vec<Deviation>> {
+        let mut recorder =
+            Recorder { tape: tape.iter(), last: None, count: Count::default(), values: 0, deviations: Vec::new() };
+        let shown = self.run(&mut recorder) && self.replay(&recorder.deviations);
+        shown.then(|| self.shorten(recorder.deviations, executions))
+    }
+
+    /// Leaves out every deviation that is not needed, larger blocks first; at most `executions` tries.
+    fn shorten(&mut self, mut deviations: Vec<Deviation>, mut executions: u32) -> Vec<Deviation> {
+        let mut block = deviations.len().max(1);
+        while executions > 0 {
+            let mut shorter = false;
+            let mut from = 0;
+            while from < deviations.len() && executions > 0 {
+                let mut without = deviations.clone();
+                without.drain(from..(from + block).min(deviations.len()));
+                executions -= 1;
+                if self.replay(&without) {
+                    deviations = without;
+                    shorter = true;
+                } else {
+                    from += block;
+                }
+            }
+            if block > 1 {
+                block /= 2;
+            } else if !shorter {
+                break;
             }
         }
-        if block > 1 {
-            block /= 2;
-        } else if !shorter {
-            break;
-        }
+        deviations
     }
-    deviations
 }
 
 impl fmt::Display for StepName {

@@ -24,23 +24,66 @@ impl Chooser for Sampler {
     }
 }
 
+/// What a sampler knows of an execution before it begins.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Horizon {
+    /// About how many steps it will have.
+    pub(crate) steps: u64,
+    /// How many faults may strike in it.
+    pub(crate) faults: u32,
+}
+
+/// At which steps faults strike. Drawn over the whole length of the execution: as one choice among the others a kill would strike within
+/// the first few steps of almost every schedule, and the end of the program would never be seen dying.
+struct Strikes {
+    rng: Rng,
+    at: Vec<u64>,
+    step: u64,
+}
+
+impl Strikes {
+    fn new(mut rng: Rng, horizon: Horizon) -> Self {
+        let length = usize::try_from(horizon.steps).unwrap_or(usize::MAX).max(1);
+        // One in four does not strike at all.
+        let strike = |_| if rng.below(4) > 0 { Some(rng.below(length) as u64) } else { None };
+        let mut at: Vec<u64> = (0..horizon.faults).filter_map(strike).collect();
+        at.sort_unstable_by(|a, b| b.cmp(a));
+        Strikes { rng, at, step: 0 }
+    }
+
+    /// The position of the fault that strikes now, if one does.
+    fn due(&mut self, state: &State) -> Option<usize> {
+        let now = self.step;
+        self.step += 1;
+        let faults = state.fault_count();
+        if faults == 0 || self.at.last().is_none_or(|&at| at > now) {
+            return None;
+        }
+        self.at.pop();
+        Some(state.choice_count() - faults + self.rng.below(faults))
+    }
+}
+
 /// Every possible step with the same probability.
 pub(crate) struct Random {
     steps: Rng,
     values: Rng,
+    strikes: Strikes,
 }
 
 impl Random {
     /// The schedule number `n` of a seed.
-    pub(crate) fn new(seed: u64, n: u64) -> Self {
+    pub(crate) fn new(seed: u64, n: u64, horizon: Horizon) -> Self {
         let own = Rng::stream(seed ^ n.wrapping_mul(0xd134_2543_de82_ef95), "execution").next();
-        Random { steps: Rng::stream(own, "steps"), values: Rng::stream(own, "values") }
+        let strikes = Strikes::new(Rng::stream(own, "strikes"), horizon);
+        Random { steps: Rng::stream(own, "steps"), values: Rng::stream(own, "values"), strikes }
     }
 }
 
 impl Chooser for Random {
     fn pick(&mut self, state: &State) -> Option<usize> {
-        Some(self.steps.below(state.choice_count()))
+        let strike = self.strikes.due(state);
+        Some(strike.unwrap_or_else(|| self.steps.below(state.choice_count() - state.fault_count())))
     }
     fn value(&mut self, of: u32) -> u32 {
         self.values.below(of as usize) as u32
@@ -55,9 +98,9 @@ impl Chooser for Random {
 /// Whoever sleeps or yields gets the lowest priority as well: a task that polls would otherwise poll for ever, and nobody
 /// else go on.
 ///
-/// Faults are agents of their own here: a kill with a high priority strikes at once, one with a low priority never, and the steps at
-/// which priorities change give it every step in between.
+/// Faults have no priority: they strike at steps of their own, as in [`Random`].
 pub(crate) struct Pct {
+    strikes: Strikes,
     rng: Rng,
     priorities: Vec<(u64, u64)>,
     changes: Vec<u64>,
@@ -66,14 +109,15 @@ pub(crate) struct Pct {
 }
 
 impl Pct {
-    /// The schedule number `n` of a seed, for executions of about `length` steps.
-    pub(crate) fn new(seed: u64, n: u64, depth: u32, length: u64) -> Self {
+    /// The schedule number `n` of a seed.
+    pub(crate) fn new(seed: u64, n: u64, depth: u32, horizon: Horizon) -> Self {
         let own = Rng::stream(seed ^ n.wrapping_mul(0xd134_2543_de82_ef95), "pct").next();
         let mut rng = Rng::stream(own, "steps");
         let mut changes: Vec<u64> =
-            (1..depth).map(|_| rng.below(usize::try_from(length.max(1)).unwrap_or(usize::MAX)) as u64).collect();
+            (1..depth).map(|_| rng.below(usize::try_from(horizon.steps.max(1)).unwrap_or(usize::MAX)) as u64).collect();
         changes.sort_unstable();
-        Pct { rng, priorities: Vec::new(), changes, step: 0, lowest: 1 << 62 }
+        let strikes = Strikes::new(Rng::stream(own, "strikes"), horizon);
+        Pct { strikes, rng, priorities: Vec::new(), changes, step: 0, lowest: 1 << 62 }
     }
 
     fn priority(&mut self, agent: u64) -> u64 {
@@ -94,7 +138,7 @@ impl Pct {
     }
 
     fn highest(&mut self, state: &State) -> (usize, u64) {
-        let candidates = (0..state.choice_count()).map(|at| (at, state.agent(state.choice(at))));
+        let candidates = (0..state.choice_count() - state.fault_count()).map(|at| (at, state.agent(state.choice(at))));
         let ranked = candidates.map(|(at, agent)| (self.priority(agent), std::cmp::Reverse(at), agent));
         let (_, std::cmp::Reverse(at), agent) = ranked.max().expect("there is something to choose");
         (at, agent)
@@ -103,6 +147,9 @@ impl Pct {
 
 impl Chooser for Pct {
     fn pick(&mut self, state: &State) -> Option<usize> {
+        if let Some(strike) = self.strikes.due(state) {
+            return Some(strike);
+        }
         let (mut at, agent) = self.highest(state);
         while self.changes.first() == Some(&self.step) {
             self.changes.remove(0);

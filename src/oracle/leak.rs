@@ -5,6 +5,8 @@
 //! cancelled task took and nobody gave back, a descriptor that a child inherited by accident: each works until the process lives
 //! longer than expected.
 
+use std::collections::BTreeSet;
+
 use crate::sim::KernelView;
 use crate::world::{Event, Kinds, Status, Thread, What};
 
@@ -15,8 +17,8 @@ use super::{Oracle, Violation, ViolationKind, state_of};
 pub struct Leak {
     /// Names that begin so are temporary; none unless set.
     temporary: Option<String>,
-    /// Locks that processes which ended by themselves had taken: (process, description).
-    orphans: Vec<(u32, u64)>,
+    /// Processes that end by themselves, and are closing what they have.
+    ending: BTreeSet<u32>,
     killed: bool,
     judged: u64,
 }
@@ -51,13 +53,13 @@ impl Leak {
     fn check_orphans(&self, process: u32, kernel: &KernelView<'_>) -> Result<(), Violation> {
         let descends =
             |holder: u32| std::iter::successors(kernel.parent(holder), |&p| kernel.parent(p)).any(|p| p == process);
-        for lock in kernel.locks() {
-            let orphan = self.orphans.contains(&(process, lock.description));
-            for &holder in lock.processes.iter().filter(|&&holder| orphan && descends(holder)) {
-                // Whoever has not reached its exec yet has a copy of everything, and closes it there.
+        for lock in kernel.locks().into_iter().filter(|lock| lock.taken_by == Some(process)) {
+            for &holder in lock.processes.iter().filter(|&&holder| descends(holder)) {
+                // What it opened itself it has used. Whoever has not reached its exec yet has a copy of everything, and closes it there.
                 let mut descriptors = kernel.descriptors(holder).into_iter().filter(|d| !d.close_on_exec);
-                let accident =
-                    descriptors.any(|d| u64::from(d.description) == lock.description && !d.passed && d.number > 2);
+                let accident = descriptors.any(|d| {
+                    u64::from(d.description) == lock.description && !d.passed && d.number > 2 && d.user == u32::MAX
+                });
                 if accident && kernel.alive(holder) {
                     let text = format!(
                         "process {} has ended, but its lock on {} lives on in process {}, which inherited the descriptor by accident",
@@ -81,25 +83,21 @@ impl Oracle for Leak {
         Kinds::LIVES
     }
     fn begin(&mut self) {
-        (self.killed, self.orphans) = (false, Vec::new());
+        self.killed = false;
+        self.ending.clear();
     }
     fn on(&mut self, event: &Event, kernel: &KernelView<'_>) -> Result<(), Violation> {
         match event.what {
             What::Ending { status: Status::Exited(_) } => {
                 self.judged += 1;
-                let locked = kernel.descriptors(event.process).into_iter().filter(|d| d.lock.is_some());
-                self.orphans.extend(locked.map(|d| (event.process, u64::from(d.description))));
+                self.ending.insert(event.process);
                 self.check_descriptors(event.process, kernel)
             }
             What::Ending { status: Status::Killed(_) } => {
                 self.killed = true;
                 Ok(())
             }
-            What::Ended { .. } => {
-                let result = self.check_orphans(event.process, kernel);
-                self.orphans.retain(|&(process, _)| process != event.process);
-                result
-            }
+            What::Ended { .. } if self.ending.remove(&event.process) => self.check_orphans(event.process, kernel),
             _ => Ok(()),
         }
     }
@@ -121,7 +119,7 @@ impl Oracle for Leak {
         }
     }
     fn state(&self) -> Option<u64> {
-        state_of((self.killed, &self.orphans))
+        state_of((self.killed, &self.ending))
     }
     fn judged(&self) -> u64 {
         self.judged

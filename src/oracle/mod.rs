@@ -3,14 +3,35 @@
 //! An oracle sees what happened, in order, and a read-only view of the machine. It knows neither engine nor schedule, nor whether the
 //! machine is simulated.
 
-mod leak;
+pub mod blocking;
+pub mod builds;
+pub mod descriptors;
+pub mod exclusion;
+mod glob;
+mod kin;
+pub mod leak;
+pub mod locks;
+pub mod lost_update;
+pub mod order;
+pub mod publish;
+mod table;
 
 use std::fmt;
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
 
 use crate::sim::KernelView;
 use crate::world::{Event, Kinds};
+pub use blocking::BlockingWhileHeld;
+pub use builds::Builds;
+pub use descriptors::{DescriptorBound, NoEmfile};
+pub use exclusion::{PathExclusion, RegionExclusion};
+pub use glob::Glob;
 pub use leak::Leak;
+pub use locks::LockBound;
+pub use lost_update::{LOST_UPDATE, LostUpdate};
+pub use order::{LockOrder, Siblings};
+pub use publish::Publish;
 
 /// A promise, watched. Implement it for promises of your own and hand it to
 /// [`Scenario::oracle`](crate::scenario::Scenario::oracle).
@@ -40,6 +61,13 @@ pub trait Oracle: Send {
         Ok(())
     }
 
+    /// Facts that this execution has shown and that count together with those of other executions, such as the edges of a graph that is
+    /// merged over all of them. Exploration keeps the first schedule that showed each, and gives a violation that
+    /// [follows from](Violation::follows_from) several a replay key for each.
+    fn evidence(&self) -> Vec<Arc<str>> {
+        Vec::new()
+    }
+
     /// A hash of what it remembers of this execution, for the state cache: two executions that reach the same state of the machine and
     /// of every oracle have the same futures. `None` switches the cache off for the scenario.
     fn state(&self) -> Option<u64>;
@@ -51,7 +79,7 @@ pub trait Oracle: Send {
 
 /// The hash of `value`, for [`Oracle::state`]. The same on every machine and in every run.
 pub fn state_of(value: impl Hash) -> Option<u64> {
-    let mut hasher = DefaultHasher::new();
+    let mut hasher = crate::sim::fingerprint::Fold::new(0);
     value.hash(&mut hasher);
     Some(hasher.finish())
 }
@@ -162,12 +190,15 @@ pub struct Violation {
     pub summary: String,
     /// The argument, if a sentence does not tell it all: the wait-for graph, the cycle, the two owners. Lines.
     pub argument: String,
+    /// The [evidence](Oracle::evidence) of several executions that it follows from, if no single one need show it; that of the
+    /// execution that made it complete comes first.
+    pub follows_from: Vec<Arc<str>>,
 }
 
 impl Violation {
     /// A violation told in one sentence.
     pub fn new(kind: ViolationKind, summary: impl Into<String>) -> Self {
-        Violation { kind, summary: summary.into(), argument: String::new() }
+        Violation { kind, summary: summary.into(), argument: String::new(), follows_from: Vec::new() }
     }
     /// The same, with an argument.
     pub fn because(mut self, argument: impl Into<String>) -> Self {

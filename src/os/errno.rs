@@ -15,7 +15,7 @@ pub(super) fn failed_in_std(error: &std::io::Error, call: &'static str, subject:
     Error::new(Number::from_io_error(error).map_or(Errno::Inval, errno), call, subject)
 }
 
-fn errno(number: Number) -> Errno {
+pub(super) fn errno(number: Number) -> Errno {
     match number {
         Number::PERM => Errno::Perm,
         Number::NOENT => Errno::NoEnt,
@@ -46,6 +46,7 @@ fn errno(number: Number) -> Errno {
         Number::NOTEMPTY => Errno::NotEmpty,
         Number::LOOP => Errno::Loop,
         Number::OPNOTSUPP => Errno::OpNotSupp,
+        Number::OVERFLOW => Errno::Overflow,
         Number::STALE => Errno::Stale,
         Number::BUSY => Errno::Busy,
         Number::NOEXEC => Errno::Exec,

@@ -43,6 +43,8 @@ mod errno;
 mod files;
 mod gauge;
 mod locks;
+#[cfg(feature = "cli")]
+pub mod puppets;
 mod sync;
 mod tasks;
 mod time;

@@ -30,7 +30,7 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Arc;
 
-use crate::explore::{Exploration, Failure, Key, Progress, Strategy};
+use crate::explore::{Exploration, Failure, Key, Progress, Retold, Strategy};
 use crate::oracle::{Leak, Oracle};
 use crate::sim::kernel::Kernel;
 use crate::sim::state::Judges;
@@ -325,7 +325,19 @@ impl Scenario {
 
     /// Replays a schedule: the failure, if it still fails, and everything that happened, told.
     pub fn replay(&self, key: &Key) -> (Option<Failure>, Vec<String>) {
-        crate::explore::replay_key(self, key)
+        crate::explore::replay_keys(self, &[key])
+    }
+
+    /// Replays several schedules one after the other before the same oracles, which may merge what they see: the failure, if one
+    /// fails, and everything that happened in the last. For what [follows from](crate::Violation::follows_from) several executions, hand
+    /// over [`more_keys`](Failure::more_keys) first.
+    pub fn replay_together<'k>(&self, keys: impl IntoIterator<Item = &'k Key>) -> (Option<Failure>, Vec<String>) {
+        crate::explore::replay_keys(self, &keys.into_iter().collect::<Vec<_>>())
+    }
+
+    /// The same with every event by itself, and the lock table at the end whether it fails or not.
+    pub fn retell<'k>(&self, keys: impl IntoIterator<Item = &'k Key>) -> Retold {
+        crate::explore::retell(self, &keys.into_iter().collect::<Vec<_>>())
     }
 
     /// Its name.
@@ -339,8 +351,7 @@ impl Scenario {
     }
 
     /// Both, as people read them.
-    #[cfg(any(feature = "shuttle", feature = "loom"))]
-    pub(crate) fn name_with_case(&self) -> String {
+    pub fn name_with_case(&self) -> String {
         if self.case.is_empty() { self.name.clone() } else { format!("{} ({})", self.name, self.case) }
     }
 

@@ -26,6 +26,14 @@ impl Expected {
         }
     }
 
+    /// The kinds of violations that are expected; none if it is expected to be upheld.
+    pub fn kinds(&self) -> &[ViolationKind] {
+        match self {
+            Expected::Upheld => &[],
+            Expected::Violated(kinds) => kinds,
+        }
+    }
+
     /// Whether a verdict is what was expected; an inconclusive one never is.
     pub fn is_met_by(&self, verdict: &Verdict) -> bool {
         match (self, verdict) {

@@ -29,8 +29,8 @@ impl State {
     #[cfg(any(feature = "shuttle", feature = "loom"))]
     pub(crate) fn gone(&self, agent: u64) -> bool {
         let at = (agent % BLOCK) as usize;
-        use super::state::Phase;
-        let has_ended = |task: usize| matches!(self.tasks[task].phase, Phase::Finished | Phase::Dead);
+        use super::state::Phase::{Dead, Finished};
+        let has_ended = |task: usize| matches!(self.tasks[task].phase, Finished | Dead);
         match agent / BLOCK {
             0 => has_ended(at),
             1 => !self.ops.iter().any(|p| p.live && p.owner == Owner::Process(at as u32)),

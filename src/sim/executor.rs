@@ -449,6 +449,11 @@ impl State {
         self.enabled.len() + self.due.len() + ready + self.fault_choices.len()
     }
 
+    /// How many of them, the last ones, are faults.
+    pub(crate) fn fault_count(&self) -> usize {
+        self.fault_choices.len()
+    }
+
     /// The choice at a position.
     pub(crate) fn choice(&self, mut at: usize) -> Choice {
         for list in [&self.enabled, &self.due] {

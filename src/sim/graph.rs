@@ -165,7 +165,8 @@ impl State {
             Deadlock::Pipe => "pipe",
             Deadlock::LostWakeUp => "lost wake-up",
         };
-        let mut summary = format!("deadlock ({words}) at step {}: {} tasks can never go on", self.step, stuck.len());
+        let mut summary =
+            format!("deadlock ({words}) at step {}: {} can never go on", self.step, number_of(stuck.len()));
         if only_by_time_out {
             summary.push_str("; it ends only by time-out");
         }
@@ -213,6 +214,10 @@ impl State {
         }
         line
     }
+}
+
+fn number_of(tasks: usize) -> String {
+    if tasks == 1 { "1 task".into() } else { format!("{tasks} tasks") }
 }
 
 /// The positions of the waits on a shortest cycle.

@@ -214,7 +214,7 @@ impl State {
         self.enable(exec);
     }
 
-    /// The output pipes first, so that [0] and [2] are the ends to read from.
+    /// The output pipes first, so that numbers 0 and 2 of the list are the ends to read from.
     fn open_for_spawn(&mut self, pid: Pid) -> Result<Vec<u32>, Errno> {
         let mut numbers = Vec::new();
         let opened = (0..3).try_for_each(|_| {
@@ -262,9 +262,7 @@ impl State {
                 for (fd, one) in closed {
                     self.emit_closed(child, None, fd, one);
                 }
-                let inherited: Vec<u32> =
-                    self.kernel.descriptors(child).map(|d| d.number).filter(|&number| number > 2).collect();
-                self.hosts[child as usize].inherited = inherited;
+                self.hosts[child as usize].inherited = self.kernel.descriptors(child).map(|d| d.number).collect();
                 if let Some(nofile) = program.nofile {
                     self.kernel.set_descriptor_limit(child, nofile);
                 }

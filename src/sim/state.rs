@@ -1,6 +1,6 @@
 //! The state of the simulated machine: the kernel, the executors of its processes, and what its tasks are about to do.
 //!
-//! One mutex guards it (see [`SimWorld`](super::SimWorld)); it is never held while a future is polled or dropped.
+//! One mutex guards it (see [`SimWorld`]); it is never held while a future is polled or dropped.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::future::Future;
@@ -125,6 +125,13 @@ pub(crate) struct Faults {
     pub(crate) timeouts: u32,
 }
 
+impl Faults {
+    /// How many faults of all kinds there may be.
+    pub(crate) fn total(self) -> u32 {
+        self.kills + self.cancels + self.timeouts
+    }
+}
+
 /// What an engine can choose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Choice {
@@ -149,6 +156,13 @@ pub(crate) struct Judges {
     pub(crate) kinds: Kinds,
     pub(crate) recording: Option<Vec<Event>>,
     pub(crate) violation: Option<Violation>,
+}
+
+impl Judges {
+    /// What the execution has shown that counts together with others.
+    pub(crate) fn evidence(&self) -> impl Iterator<Item = Arc<str>> {
+        self.oracles.iter().flat_map(|oracle| oracle.evidence())
+    }
 }
 
 /// See the [module documentation](self).
@@ -403,13 +417,6 @@ impl State {
             Choice::Act(id) | Choice::Expire(id) => self.ops[id.slot as usize].seq.into(),
             _ => 0,
         }
-    }
-
-    /// An event in a sentence, with step and who.
-    pub(crate) fn tell(&self, event: &Event) -> String {
-        let view = KernelView { kernel: &self.kernel, hosts: &self.hosts, tasks: &self.tasks, clock: self.clock };
-        let at = if event.at.is_zero() { String::new() } else { format!(" at {:?}", event.at) };
-        format!("step {}{at}: {} {}", event.step, view.who(event), event.what)
     }
 
     /// How the one who could make a choice is called: `process` or `process/task`.

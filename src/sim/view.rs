@@ -25,6 +25,8 @@ pub struct HeldLock {
     pub description: u64,
     /// How it excludes others.
     pub mode: LockMode,
+    /// The process whose task took it; another one may have it by now.
+    pub taken_by: Option<Pid>,
     /// The processes that have a descriptor of that description.
     pub processes: Vec<Pid>,
 }
@@ -105,7 +107,9 @@ impl KernelView<'_> {
                 }
             }
             let path = path.unwrap_or_else(|| "".into());
-            locks.push(HeldLock { path, inode: inode.into(), description: description.into(), mode, processes });
+            let taken_by = self.tasks.get(self.kernel.locker(description) as usize).map(|task| task.pid);
+            let (inode, description) = (inode.into(), description.into());
+            locks.push(HeldLock { path, inode, description, mode, taken_by, processes });
         }
         locks
     }

@@ -55,35 +55,38 @@ pub async fn write_all<W: Files>(world: &W, file: &W::File, mut bytes: &[u8]) ->
 }
 
 /// Makes a directory and all that are missing above it; one that exists already, also because somebody else has just made it,
-/// is fine.
+/// is fine. If somebody removes them meanwhile it begins again: a name that was there for mkdir and is gone for stat is no error of the
+/// caller's.
 ///
 /// # Errors
 /// Those of mkdir other than EEXIST on a directory.
 pub async fn create_dir_all<W: Files>(world: &W, path: &str) -> Result<()> {
     let path = path.trim_end_matches('/');
-    let mut missing = Vec::new();
-    let mut at = path;
-    loop {
+    // What is to be made next, the innermost last.
+    let mut stack = vec![path];
+    while let Some(&at) = stack.last() {
         match world.mkdir(at).await {
-            Ok(()) => break,
+            Ok(()) => drop(stack.pop()),
             Err(error) if error.errno == Errno::NoEnt => {
-                let Some((parent, _)) = at.rsplit_once('/').filter(|(parent, _)| !parent.is_empty()) else {
-                    return Err(error);
-                };
-                missing.push(at);
-                at = parent;
+                match at.rsplit_once('/').filter(|(parent, _)| !parent.is_empty()) {
+                    Some((parent, _)) => stack.push(parent),
+                    None => return Err(error),
+                }
             }
-            Err(error) if error.errno == Errno::Exist && world.stat(at).await?.kind == FileKind::Dir => break,
+            Err(error) if error.errno == Errno::Exist => match world.lstat(at).await {
+                Ok(stat) if stat.kind == FileKind::Dir => drop(stack.pop()),
+                Ok(stat) if stat.kind == FileKind::Symlink && is_dir(world, at).await => drop(stack.pop()),
+                Err(gone) if gone.errno == Errno::NoEnt => {}
+                _ => return Err(error),
+            },
             Err(error) => return Err(error),
         }
     }
-    for at in missing.into_iter().rev() {
-        match world.mkdir(at).await {
-            Err(error) if error.errno != Errno::Exist => return Err(error),
-            _ => {}
-        }
-    }
     Ok(())
+}
+
+async fn is_dir<W: Files>(world: &W, path: &str) -> bool {
+    world.stat(path).await.is_ok_and(|stat| stat.kind == FileKind::Dir)
 }
 
 /// Removes a directory and all below it, name by name: others see every state in between. Names that vanish meanwhile are fine, and so

@@ -64,6 +64,7 @@ errnos! {
     NotEmpty = "ENOTEMPTY", "directory not empty";
     Loop = "ELOOP", "too many levels of symbolic links";
     OpNotSupp = "EOPNOTSUPP", "operation not supported";
+    Overflow = "EOVERFLOW", "value too large for defined data type";
     Stale = "ESTALE", "stale file handle";
     Busy = "EBUSY", "device or resource busy";
     Exec = "ENOEXEC", "exec format error";

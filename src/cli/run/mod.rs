@@ -1,7 +1,6 @@
 //! `flockstep run`: the protocols of [`flockstep::protocol`] on the real machine.
 
 mod build;
-mod interrupt;
 mod orphans;
 
 use super::Exit;

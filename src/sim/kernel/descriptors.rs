@@ -1,15 +1,59 @@
-//! Descriptors and what is done through them.
+//! Descriptors: how they are made, copied and closed.
 
 use std::sync::Arc;
 
 use super::names::Last;
-use super::{
-    Call, Closed, Description, Descriptor, Ino, Kernel, NULL, Node, Ofd, PIPE_CAPACITY, Pid, PipeBuffer, Touched,
-};
-use crate::world::{Errno, FileId, LockMode, OpenOptions, Stat};
+use super::{Call, Closed, Description, Descriptor, Ino, Kernel, NULL, Node, Ofd, Pid, PipeBuffer, Touched};
+use crate::world::{Errno, FileId, OpenOptions};
 
-/// Writes of at most this many bytes to a pipe are not torn apart (PIPE_BUF, pipe(7)).
-const PIPE_ATOMIC: usize = 4096;
+/// open(2) as the kernel takes it: the World's [`OpenOptions`], and what no protocol of ours asks for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct OpenHow {
+    /// O_RDONLY, or O_RDWR with `write`.
+    pub read: bool,
+    /// O_WRONLY, or O_RDWR with `read`.
+    pub write: bool,
+    /// Access mode 3: the file must allow both, and the description gives neither.
+    pub neither: bool,
+    /// O_PATH.
+    pub path_only: bool,
+    /// O_APPEND.
+    pub append: bool,
+    /// O_CREAT.
+    pub create: bool,
+    /// O_EXCL; ignored without `create`.
+    pub exclusive: bool,
+    /// O_TRUNC.
+    pub truncate: bool,
+    /// O_DIRECTORY.
+    pub directory: bool,
+    /// O_NOFOLLOW.
+    pub no_follow: bool,
+    /// O_CLOEXEC.
+    pub close_on_exec: bool,
+    /// Permission bits of a file that the call creates, before the umask.
+    pub mode: u32,
+}
+
+impl From<OpenOptions> for OpenHow {
+    fn from(options: OpenOptions) -> Self {
+        let write = options.write || options.append;
+        OpenHow {
+            read: options.read || !write,
+            write,
+            neither: false,
+            path_only: false,
+            append: options.append,
+            create: options.create || options.create_new,
+            exclusive: options.create_new,
+            truncate: options.truncate,
+            directory: options.directory,
+            no_follow: options.no_follow,
+            close_on_exec: options.close_on_exec,
+            mode: options.mode,
+        }
+    }
+}
 
 /// What `open` gave.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -32,13 +76,14 @@ impl Kernel {
         if process.lowest_free() < process.limit { Ok(()) } else { Err(Errno::MFile) }
     }
 
-    fn new_description(&mut self, inode: Ino, read: bool, write: bool, append: bool, path: Arc<str>) -> Ofd {
+    fn new_description(&mut self, inode: Ino, read: bool, write: bool, path: Arc<str>) -> Ofd {
         self.inodes[inode as usize].open += 1;
         let d = Description {
             inode,
             read,
             write,
-            append,
+            append: false,
+            path_only: false,
             offset: 0,
             lock: None,
             refs: 0,
@@ -70,35 +115,46 @@ impl Kernel {
         Ok(number)
     }
 
-    /// open(2).
-    pub fn open(&mut self, pid: Pid, path: &Arc<str>, how: OpenOptions) -> Call<Opened> {
-        Self::check_path(path)?;
-        self.check_descriptor_free(pid)?;
-        let create = how.create || how.create_new;
-        if create && how.directory {
+    /// open(2). The order of the checks is that of do_sys_open, open_last_lookups and do_open (fs/open.c, fs/namei.c).
+    pub fn open(&mut self, pid: Pid, path: &Arc<str>, how: impl Into<OpenHow>) -> Call<Opened> {
+        let mut how: OpenHow = how.into();
+        if how.path_only {
+            let OpenHow { directory, no_follow, close_on_exec, .. } = how;
+            how = OpenHow { path_only: true, directory, no_follow, close_on_exec, ..OpenHow::default() };
+        }
+        if how.create && how.directory {
             return Err(Errno::Inval);
         }
-        let write = how.write || how.append;
-        let place = self.resolve(pid, path, !(how.create_new || how.no_follow))?;
-        if create && place.slash && place.ino.is_none_or(|ino| !self.is_dir(ino)) {
-            return Err(Errno::IsDir);
+        Self::check_path(path)?;
+        self.check_descriptor_free(pid)?;
+        let create_new = how.create && how.exclusive;
+        if how.create {
+            let named = self.resolve_last(pid, path)?;
+            if named.slash && named.last == Last::Name {
+                return Err(Errno::IsDir);
+            }
+        }
+        let place = self.resolve(pid, path, !(create_new || how.no_follow))?;
+        if how.create && place.slash && place.last == Last::Name {
+            return Err(Errno::IsDir); // the text of a symbolic link ends in a slash
         }
         let (ino, created) = match place.ino {
-            Some(_) if how.create_new => return Err(Errno::Exist),
+            Some(_) if create_new => return Err(Errno::Exist),
             Some(ino) => (ino, false),
-            None if !create || place.last != Last::Name => return Err(Errno::NoEnt),
+            None if !how.create || place.last != Last::Name => return Err(Errno::NoEnt),
             None => {
                 self.check_alive(place.dir)?;
                 let ino = self.new_inode(Node::File(Vec::new()), 1);
+                self.inodes[ino as usize].executable = how.mode & 0o111 != 0;
                 self.add_name(place.dir, place.name, ino);
                 (ino, true)
             }
         };
         match &self.inodes[ino as usize].node {
-            Node::Symlink(_) => return Err(Errno::Loop),
-            Node::Dir { .. } if create || write || how.truncate => return Err(Errno::IsDir),
+            Node::Dir { .. } if how.create || how.write || how.neither || how.truncate => return Err(Errno::IsDir),
             Node::Dir { .. } => {}
             _ if how.directory || place.slash => return Err(Errno::NotDir),
+            Node::Symlink(_) if !how.path_only => return Err(Errno::Loop),
             _ => {}
         }
         let mut truncated = false;
@@ -108,14 +164,16 @@ impl Kernel {
             truncated = !bytes.is_empty();
             bytes.clear();
         }
-        let ofd = self.new_description(ino, how.read || !write, write, how.append, path.clone());
+        let ofd = self.new_description(ino, how.read, how.write, path.clone());
+        let d = &mut self.descriptions[ofd as usize];
+        (d.append, d.path_only) = (how.append, how.path_only);
         let descriptor = self.install(pid, ofd, 0, how.close_on_exec).expect("checked above");
         Ok(Opened { descriptor, file: Self::file_id(ino), created, truncated })
     }
 
     /// Opens descriptors 0, 1, 2 on nothing in particular, as a process finds them when it starts.
     pub(super) fn open_standard(&mut self, pid: Pid) {
-        let ofd = self.new_description(NULL, true, true, false, "/dev/null".into());
+        let ofd = self.new_description(NULL, true, true, "/dev/null".into());
         for _ in 0..3 {
             self.install(pid, ofd, 0, false).expect("a process may open three files");
         }
@@ -124,7 +182,7 @@ impl Kernel {
     /// A descriptor of something that is no file: a pidfd.
     pub fn open_anonymous(&mut self, pid: Pid, path: &Arc<str>) -> Call<u32> {
         self.check_descriptor_free(pid)?;
-        let ofd = self.new_description(NULL, true, true, false, path.clone());
+        let ofd = self.new_description(NULL, true, true, path.clone());
         self.install(pid, ofd, 0, true)
     }
 
@@ -136,15 +194,21 @@ impl Kernel {
             return Err(Errno::MFile);
         }
         let ino = self.new_inode(Node::Pipe(PipeBuffer { readers: 1, writers: 1, ..Default::default() }), 0);
-        let reader = self.new_description(ino, true, false, false, path.clone());
-        let writer = self.new_description(ino, false, true, false, path.clone());
+        let reader = self.new_description(ino, true, false, path.clone());
+        let writer = self.new_description(ino, false, true, path.clone());
         let reader = self.install(pid, reader, 0, close_on_exec).expect("checked above");
         let writer = self.install(pid, writer, 0, close_on_exec).expect("checked above");
         Ok((reader, writer))
     }
 
-    fn description(&self, pid: Pid, fd: u32) -> Call<&Description> {
+    pub(super) fn description(&self, pid: Pid, fd: u32) -> Call<&Description> {
         Ok(&self.descriptions[self.ofd(pid, fd)? as usize])
+    }
+
+    /// The description, for calls that a descriptor made by O_PATH is not good enough for.
+    pub(super) fn usable(&self, pid: Pid, fd: u32) -> Call<Ofd> {
+        let ofd = self.ofd(pid, fd)?;
+        if self.descriptions[ofd as usize].path_only { Err(Errno::BadF) } else { Ok(ofd) }
     }
 
     pub(super) fn ofd(&self, pid: Pid, fd: u32) -> Call<Ofd> {
@@ -169,11 +233,15 @@ impl Kernel {
     pub fn close(&mut self, pid: Pid, fd: u32) -> Call<Closed> {
         let descriptor = self.process_mut(pid).take(fd).ok_or(Errno::BadF)?;
         let ofd = descriptor.ofd;
+        if !self.descriptions[ofd as usize].path_only {
+            self.drop_posix_locks(pid, self.descriptions[ofd as usize].inode);
+        }
         let d = &mut self.descriptions[ofd as usize];
         d.refs -= 1;
         let (path, inode, last) = (d.path.clone(), d.inode, d.refs == 0);
         let mut lock_ended = None;
         if last {
+            self.drop_ofd_locks(ofd);
             lock_ended = self.drop_lock(ofd).map(|mode| (ofd, mode));
             let (read, write) = (self.descriptions[ofd as usize].read, self.descriptions[ofd as usize].write);
             let file = &mut self.inodes[inode as usize];
@@ -189,146 +257,51 @@ impl Kernel {
         Ok(Closed { path, file: Self::file_id(inode), lock_ended })
     }
 
-    /// fcntl(2) F_DUPFD or F_DUPFD_CLOEXEC.
+    /// fcntl(2) F_DUPFD or F_DUPFD_CLOEXEC; with `min` 0, dup(2).
     pub fn dup(&mut self, pid: Pid, fd: u32, min: u32, close_on_exec: bool) -> Call<u32> {
         let ofd = self.ofd(pid, fd)?;
-        if min >= self.process(pid).limit {
+        if min > 0 && min >= self.process(pid).limit {
             return Err(Errno::Inval);
         }
         self.install(pid, ofd, min, close_on_exec)
     }
 
-    /// Whether a descriptor is open on a pipe.
-    pub fn is_pipe(&self, pid: Pid, fd: u32) -> bool {
-        self.description(pid, fd).is_ok_and(|d| matches!(self.inodes[d.inode as usize].node, Node::Pipe(_)))
+    /// dup3(2): `to` becomes a descriptor of the same description; what it was is closed.
+    pub fn dup3(&mut self, pid: Pid, fd: u32, to: u32, close_on_exec: bool) -> Call<Option<Closed>> {
+        if fd == to {
+            return Err(Errno::Inval);
+        }
+        if to >= self.process(pid).limit {
+            return Err(Errno::BadF);
+        }
+        let ofd = self.ofd(pid, fd)?;
+        let closed = self.close(pid, to).ok();
+        self.process_mut(pid).put(to, Descriptor { ofd, close_on_exec, passed: false, user: u32::MAX });
+        self.descriptions[ofd as usize].refs += 1;
+        Ok(closed)
     }
 
-    /// Whether a read would return at once: always, except on an empty pipe that has writers.
-    pub fn can_read(&self, pid: Pid, fd: u32) -> bool {
-        let Ok(d) = self.description(pid, fd) else { return true };
-        match &self.inodes[d.inode as usize].node {
-            Node::Pipe(pipe) if d.read => !pipe.bytes.is_empty() || pipe.writers == 0,
-            _ => true,
+    /// dup2(2): as dup3(2), but a descriptor onto itself is left as it is.
+    pub fn dup2(&mut self, pid: Pid, fd: u32, to: u32) -> Call<Option<Closed>> {
+        if fd == to {
+            return self.ofd(pid, fd).map(|_| None);
         }
+        self.dup3(pid, fd, to, false)
     }
 
-    /// Whether a write of `len` bytes would return at once: always, except to a pipe that has readers and no room.
-    pub fn can_write(&self, pid: Pid, fd: u32, len: usize) -> bool {
-        let Ok(d) = self.description(pid, fd) else { return true };
-        match &self.inodes[d.inode as usize].node {
-            Node::Pipe(pipe) if d.write && pipe.readers > 0 => {
-                let room = PIPE_CAPACITY - pipe.bytes.len();
-                room >= len || (len > PIPE_ATOMIC && room > 0)
-            }
-            _ => true,
-        }
+    /// fcntl(2) F_GETFD: close-on-exec.
+    pub fn closes_on_exec(&self, pid: Pid, fd: u32) -> Call<bool> {
+        self.process(pid).get(fd).map(|d| d.close_on_exec).ok_or(Errno::BadF)
+    }
+
+    /// fcntl(2) F_SETFD.
+    pub fn set_close_on_exec(&mut self, pid: Pid, fd: u32, on: bool) -> Call<()> {
+        self.process_mut(pid).get_mut(fd).ok_or(Errno::BadF)?.close_on_exec = on;
+        Ok(())
     }
 
     /// The inode behind a descriptor.
     pub fn inode_of(&self, pid: Pid, fd: u32) -> Call<Ino> {
         Ok(self.description(pid, fd)?.inode)
-    }
-
-    /// Whether a process has a writing (or else a reading) end of a pipe.
-    pub fn has_end(&self, pid: Pid, pipe: Ino, writing: bool) -> bool {
-        let is_end = |d: &Description| d.inode == pipe && if writing { d.write } else { d.read };
-        self.descriptors(pid).any(|d| is_end(&self.descriptions[d.description as usize]))
-    }
-
-    /// read(2); on a pipe only after [`can_read`](Kernel::can_read).
-    pub fn read(&mut self, pid: Pid, fd: u32, len: usize) -> Call<Vec<u8>> {
-        let ofd = self.ofd(pid, fd)? as usize;
-        let d = &mut self.descriptions[ofd];
-        if !d.read {
-            return Err(Errno::BadF);
-        }
-        match &mut self.inodes[d.inode as usize].node {
-            Node::File(bytes) => {
-                let from = (d.offset as usize).min(bytes.len());
-                let to = from.saturating_add(len).min(bytes.len());
-                d.offset += (to - from) as u64;
-                Ok(bytes[from..to].to_vec())
-            }
-            Node::Dir { .. } => Err(Errno::IsDir),
-            Node::Pipe(pipe) => {
-                let n = len.min(pipe.bytes.len());
-                let bytes = pipe.bytes.drain(..n).collect();
-                self.touched.push(Touched::Pipe(d.inode));
-                Ok(bytes)
-            }
-            _ => Ok(Vec::new()),
-        }
-    }
-
-    /// write(2); to a pipe only after [`can_write`](Kernel::can_write).
-    pub fn write(&mut self, pid: Pid, fd: u32, data: &[u8]) -> Call<usize> {
-        let ofd = self.ofd(pid, fd)? as usize;
-        let d = &mut self.descriptions[ofd];
-        if !d.write {
-            return Err(Errno::BadF);
-        }
-        match &mut self.inodes[d.inode as usize].node {
-            Node::File(bytes) => {
-                let from = if d.append { bytes.len() } else { d.offset as usize };
-                let to = from + data.len();
-                if bytes.len() < to {
-                    bytes.resize(to, 0);
-                }
-                bytes[from..to].copy_from_slice(data);
-                d.offset = to as u64;
-                Ok(data.len())
-            }
-            Node::Pipe(pipe) if pipe.readers == 0 => Err(Errno::Pipe),
-            Node::Pipe(pipe) => {
-                let n = data.len().min(PIPE_CAPACITY - pipe.bytes.len());
-                pipe.bytes.extend(&data[..n]);
-                self.touched.push(Touched::Pipe(d.inode));
-                Ok(n)
-            }
-            _ => Ok(data.len()),
-        }
-    }
-
-    /// lseek(2) with SEEK_SET.
-    pub fn seek(&mut self, pid: Pid, fd: u32, offset: u64) -> Call<()> {
-        let ofd = self.ofd(pid, fd)? as usize;
-        let d = &mut self.descriptions[ofd];
-        if matches!(self.inodes[d.inode as usize].node, Node::Pipe(_)) {
-            return Err(Errno::SPipe);
-        }
-        d.offset = offset;
-        Ok(())
-    }
-
-    /// ftruncate(2).
-    pub fn truncate(&mut self, pid: Pid, fd: u32, len: u64) -> Call<()> {
-        let d = self.description(pid, fd)?;
-        let (write, inode) = (d.write, d.inode);
-        match &mut self.inodes[inode as usize].node {
-            Node::File(bytes) if write => {
-                bytes.resize(usize::try_from(len).map_err(|_| Errno::FBig)?, 0);
-                Ok(())
-            }
-            _ => Err(Errno::Inval),
-        }
-    }
-
-    /// fstat(2).
-    pub fn fstat(&self, pid: Pid, fd: u32) -> Call<Stat> {
-        Ok(self.stat_of(self.description(pid, fd)?.inode))
-    }
-
-    /// fsync(2): there is no power loss to survive, so it only checks its descriptor.
-    pub fn fsync(&self, pid: Pid, fd: u32) -> Call<()> {
-        let d = self.description(pid, fd)?;
-        match self.inodes[d.inode as usize].node {
-            Node::Pipe(_) | Node::Null => Err(Errno::Inval),
-            _ => Ok(()),
-        }
-    }
-
-    /// The mode that the description behind a descriptor has locked, if any.
-    pub fn lock_mode(&self, pid: Pid, fd: u32) -> Option<LockMode> {
-        self.description(pid, fd).ok()?.lock
     }
 }

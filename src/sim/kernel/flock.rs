@@ -5,9 +5,16 @@
 //! the engine's choice.
 
 use super::{Call, Ino, Kernel, Ofd, Pid, Touched};
-use crate::world::LockMode;
+use crate::world::{Errno, LockMode};
 
 impl Kernel {
+    /// EBADF if the descriptor cannot be locked: not open, made by O_PATH, or without any access (access mode 3). Nothing else counts:
+    /// exclusive locks on what is open for reading, and locks on directories, are fine.
+    pub fn check_lockable(&self, pid: Pid, fd: u32) -> Call<()> {
+        let d = &self.descriptions[self.usable(pid, fd)? as usize];
+        if d.read || d.write { Ok(()) } else { Err(Errno::BadF) }
+    }
+
     /// Whether a request would be granted now.
     pub fn can_lock(&self, pid: Pid, fd: u32, mode: LockMode) -> bool {
         self.ofd(pid, fd).is_ok_and(|ofd| !self.conflicts(ofd, mode))
@@ -63,7 +70,7 @@ impl Kernel {
 
     /// LOCK_UN, through any descriptor of the description. The mode of the lock that ended.
     pub fn unlock(&mut self, pid: Pid, fd: u32) -> Call<Option<LockMode>> {
-        let ofd = self.ofd(pid, fd)?;
+        let ofd = self.usable(pid, fd)?;
         Ok(self.drop_lock(ofd))
     }
 
@@ -80,6 +87,11 @@ impl Kernel {
     /// How many locks are held now, over all processes.
     pub fn locks_held(&self) -> u32 {
         self.locks_held
+    }
+
+    /// Who took the lock of a description, in the caller's numbering.
+    pub fn locker(&self, ofd: Ofd) -> u32 {
+        self.descriptions[ofd as usize].locker
     }
 
     /// Every held lock: (inode, description, mode), in order of inode, then of grant.

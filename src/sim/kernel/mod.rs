@@ -1,4 +1,4 @@
-//! The simulated kernel: names, inodes, open file descriptions, descriptor tables, flock, pipes, processes.
+//! The simulated kernel: names, inodes, open file descriptions, descriptor tables, flock and record locks, pipes, processes.
 //!
 //! Plain data under `&mut self`: no clock, no randomness, no threads, no futures. Everything that waits is asked first
 //! ([`Kernel::can_lock`], [`Kernel::can_read`], [`Kernel::can_write`]) and acts only when it need not wait; who goes first among
@@ -9,8 +9,10 @@
 
 mod descriptors;
 mod flock;
+mod io;
 mod names;
 mod processes;
+mod ranges;
 mod show;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -19,9 +21,11 @@ use std::sync::Arc;
 
 use crate::world::{Errno, FileId, LockMode};
 
-pub use descriptors::Opened;
+pub use descriptors::{OpenHow, Opened};
+pub use io::Whence;
 pub use names::RenameFlags;
 pub use processes::{DescriptorView, Pid};
+pub use ranges::{RangeLock, RangeOwner, RangeRequest, Span};
 
 /// What kernel calls return: an errno, without the path that the caller knows.
 pub type Call<T> = Result<T, Errno>;
@@ -65,6 +69,10 @@ struct Inode {
     open: u32,
     /// Descriptions that hold a lock on it, in order of grant.
     locks: Vec<Ofd>,
+    /// Record locks on it; those of one owner stand together, by their start.
+    ranges: Vec<RangeLock>,
+    /// Somebody may execute it.
+    executable: bool,
 }
 
 /// An open file description: what `open` makes and `dup` and `fork` share.
@@ -74,6 +82,8 @@ struct Description {
     read: bool,
     write: bool,
     append: bool,
+    /// Made by O_PATH: names the file, and is good for nothing else.
+    path_only: bool,
     offset: u64,
     lock: Option<LockMode>,
     /// Descriptors, in all processes, that refer to it; free at zero.
@@ -127,6 +137,8 @@ pub struct Kernel {
     touched: Vec<Touched>,
     locks_held: u32,
     locks_peak: u32,
+    /// The number of the next record lock.
+    next_range: u64,
 }
 
 /// Puts a number among those to be given again. The lowest comes first, whatever the order of death: states that differ only in it
@@ -141,9 +153,11 @@ const NULL: Ino = 1;
 
 impl Default for Kernel {
     fn default() -> Self {
-        let inode = |node, nlink| Inode { node, nlink, open: 0, locks: Vec::new() };
         Kernel {
-            inodes: vec![inode(Node::Dir { parent: ROOT, entries: BTreeMap::new() }, 2), inode(Node::Null, 1)],
+            inodes: vec![
+                Inode::new(Node::Dir { parent: ROOT, entries: BTreeMap::new() }, 2),
+                Inode::new(Node::Null, 1),
+            ],
             free_inodes: Vec::new(),
             descriptions: Vec::new(),
             free_descriptions: Vec::new(),
@@ -151,22 +165,29 @@ impl Default for Kernel {
             touched: Vec::new(),
             locks_held: 0,
             locks_peak: 0,
+            next_range: 0,
         }
+    }
+}
+
+impl Inode {
+    fn new(node: Node, nlink: u32) -> Self {
+        Inode { node, nlink, open: 0, locks: Vec::new(), ranges: Vec::new(), executable: false }
     }
 }
 
 impl Kernel {
     /// Becomes a copy of `start`, keeping what is allocated: an exploration does this for every execution.
     pub fn reset_to(&mut self, start: &Kernel) {
-        let Kernel { inodes, free_inodes, descriptions, free_descriptions, processes, touched, locks_held, locks_peak } =
-            self;
+        let Kernel { inodes, free_inodes, descriptions, free_descriptions, processes, touched, .. } = self;
         inodes.truncate(start.inodes.len());
         for (mine, theirs) in inodes.iter_mut().zip(&start.inodes) {
             if mine.node != theirs.node {
                 mine.node.clone_from(&theirs.node);
             }
-            (mine.nlink, mine.open) = (theirs.nlink, theirs.open);
+            (mine.nlink, mine.open, mine.executable) = (theirs.nlink, theirs.open, theirs.executable);
             mine.locks.clone_from(&theirs.locks);
+            mine.ranges.clone_from(&theirs.ranges);
         }
         inodes.extend(start.inodes[inodes.len()..].iter().cloned());
         free_inodes.clone_from(&start.free_inodes);
@@ -174,7 +195,7 @@ impl Kernel {
         free_descriptions.clone_from(&start.free_descriptions);
         processes.clone_from(&start.processes);
         touched.clear();
-        (*locks_held, *locks_peak) = (start.locks_held, start.locks_peak);
+        (self.locks_held, self.locks_peak, self.next_range) = (start.locks_held, start.locks_peak, start.next_range);
     }
 
     /// Whether something has changed since then.
@@ -197,7 +218,7 @@ impl Kernel {
     }
 
     fn new_inode(&mut self, node: Node, nlink: u32) -> Ino {
-        let inode = Inode { node, nlink, open: 0, locks: Vec::new() };
+        let inode = Inode::new(node, nlink);
         match self.free_inodes.pop() {
             Some(ino) => {
                 self.inodes[ino as usize] = inode;
@@ -222,11 +243,11 @@ impl Kernel {
     /// Feeds everything that can influence the future to `state`; what is kept for reports only is left out.
     pub fn fingerprint(&self, state: &mut impl Hasher) {
         for inode in &self.inodes {
-            (&inode.node, inode.nlink, inode.open, &inode.locks).hash(state);
+            (&inode.node, inode.nlink, inode.open, &inode.locks, &inode.ranges, inode.executable).hash(state);
         }
         for d in &self.descriptions {
             if d.refs > 0 {
-                (d.inode, d.read, d.write, d.append, d.offset, d.lock, d.refs).hash(state);
+                (d.inode, d.read, d.write, d.append, d.path_only, d.offset, d.lock, d.refs).hash(state);
             } else {
                 0u8.hash(state);
             }

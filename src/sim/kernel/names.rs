@@ -268,7 +268,7 @@ impl Kernel {
     }
 
     /// Resolves without following the last component even when a slash comes after it: the calls that remove or move a *name*.
-    fn resolve_last(&self, pid: Pid, path: &str) -> Call<Place> {
+    pub(super) fn resolve_last(&self, pid: Pid, path: &str) -> Call<Place> {
         let trimmed = path.trim_end_matches('/');
         if trimmed.is_empty() {
             return self.resolve(pid, path, false);

@@ -2,7 +2,7 @@
 
 use std::hash::{Hash, Hasher};
 
-use super::{Call, Closed, Descriptor, Ino, Kernel, Ofd, ROOT};
+use super::{Call, Closed, Descriptor, Ino, Kernel, Node, Ofd, ROOT};
 use crate::world::{Errno, LockMode, Status};
 
 /// A process: its number is its slot. Slots are not used again within an execution.
@@ -131,6 +131,16 @@ impl Kernel {
         (self.processes.len() - 1) as Pid
     }
 
+    /// What execve(2) says of a path, before anything else happens: EACCES if it is nothing that can be executed, ENOEXEC if it can but
+    /// is no program. (Programs are not files in the simulation, so nothing that its processes write is one.)
+    pub fn check_executable(&self, pid: Pid, path: &str) -> Call<()> {
+        let inode = &self.inodes[self.lookup(pid, path, true)? as usize];
+        match inode.node {
+            Node::File(_) if inode.executable => Err(Errno::Exec),
+            _ => Err(Errno::Acces),
+        }
+    }
+
     /// execve(2): descriptors with close-on-exec are closed, except `passed`, which the child clears the flag of before.
     /// What was closed, in the order of the numbers.
     pub fn exec(&mut self, pid: Pid, passed: &[u32], directory: Option<&str>) -> Call<Vec<(u32, Closed)>> {
@@ -147,11 +157,15 @@ impl Kernel {
         Ok(doomed.into_iter().map(|fd| (fd, self.close(pid, fd).expect("listed as open"))).collect())
     }
 
-    /// The process does nothing more; what it has open is closed by [`close_next`](Kernel::close_next).
+    /// The process does nothing more, and its POSIX locks are gone (close_files calls filp_close, which drops them, for every descriptor
+    /// before the first one is put); what it has open is closed by [`close_next`](Kernel::close_next).
     pub fn end(&mut self, pid: Pid, status: Status) {
         let process = self.process_mut(pid);
         if process.life == Life::Running {
             process.life = Life::Dying(status);
+            for inode in 0..self.inodes.len() {
+                self.drop_posix_locks(pid, inode as Ino);
+            }
         }
     }
 
@@ -200,6 +214,16 @@ impl Kernel {
     /// setrlimit(2) of RLIMIT_NOFILE; closes nothing.
     pub fn set_descriptor_limit(&mut self, pid: Pid, nofile: u32) {
         self.process_mut(pid).limit = nofile;
+    }
+
+    /// The working directory of a process that has not done anything yet.
+    ///
+    /// # Panics
+    /// If it is no directory.
+    pub fn start_in(&mut self, pid: Pid, directory: &str) {
+        let dir = self.lookup(pid, directory, true).expect("the directory exists");
+        assert!(self.is_dir(dir), "{directory:?} is no directory");
+        self.process_mut(pid).cwd = dir;
     }
 
     /// Descriptors open now.

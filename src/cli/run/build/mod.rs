@@ -43,7 +43,7 @@ pub(crate) struct Arguments {
     #[arg(long)]
     rebuild: bool,
     /// Give up when a lock is not to be had for so long [default: wait for ever].
-    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    #[arg(long, value_name = "SECONDS", value_parser = crate::cli::seconds)]
     lock_timeout: Option<Duration>,
     /// How to report.
     #[arg(long, value_enum, default_value_t = Format::Text)]
@@ -108,10 +108,4 @@ pub(crate) fn worker_main() -> Exit {
         Ended::Finished => Exit::Expected,
         Ended::Stopped => Exit::Interrupted,
     }
-}
-
-/// A number of seconds, with a fraction if need be.
-fn seconds(text: &str) -> Result<Duration, String> {
-    let seconds: f64 = text.parse().map_err(|_| "it is not a number of seconds".to_owned())?;
-    Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())
 }

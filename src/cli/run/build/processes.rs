@@ -9,10 +9,10 @@
     reason = "these are whole processes, each with a world of its own, and none of them is in a world itself"
 )]
 
-use super::super::interrupt::Interrupt;
 use super::job::{Job, Line, Outcome};
 use super::tally::Tally;
 use super::work::{self, Ended};
+use crate::cli::interrupt::Interrupt;
 use std::collections::BTreeSet;
 use std::io::{BufRead as _, Write as _};
 use std::process::Stdio;

@@ -1,7 +1,8 @@
 //! What one process does: plan, build all, put the wheels where they belong, and stop in order if it is told to.
 
-use super::super::{interrupt::Interrupt, orphans};
+use super::super::orphans;
 use super::job::{Job, Line, Outcome};
+use crate::cli::interrupt::Interrupt;
 use flockstep::os::OsWorld;
 use flockstep::protocol::pep517::{Interpreter, Toolchain, Wheel};
 use flockstep::protocol::{Cache, Error, Lock, Obtained, Plan, Rank, Result, Settings, Task, build_all, place, sweep};

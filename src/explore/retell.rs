@@ -1,0 +1,84 @@
+//! Telling a schedule again, from its key: everything that happened, by name.
+
+use std::fmt;
+use std::time::Duration;
+
+use super::replay::Replay;
+use super::{Failure, Key};
+use crate::scenario::Scenario;
+use crate::sim::{End, KernelView, Machine};
+use crate::world::Kinds;
+
+/// A schedule that was run again.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Retold {
+    /// The failure, if it fails.
+    pub failure: Option<Failure>,
+    /// Everything that happened, in order.
+    pub story: Vec<Told>,
+    /// The lock table at the end, in the columns of `lslocks(8)`.
+    pub lslocks: String,
+}
+
+/// An event with names instead of numbers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Told {
+    /// The step in which it happened.
+    pub step: u64,
+    /// When, by the clock of the machine.
+    pub at: Duration,
+    /// `process`, or `process/task`.
+    pub who: String,
+    /// What happened, as a sentence that begins with its verb.
+    pub what: String,
+}
+
+impl fmt::Display for Told {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "step {}", self.step)?;
+        if !self.at.is_zero() {
+            write!(f, " at {:?}", self.at)?;
+        }
+        write!(f, ": {} {}", self.who, self.what)
+    }
+}
+
+/// Runs schedules again, one after the other before the same oracles, until one fails, and writes down everything that happened in the
+/// last.
+pub(crate) fn retell(scenario: &Scenario, keys: &[&Key]) -> Retold {
+    let (plan, mut machine) = (scenario.plan(), Machine::default());
+    {
+        let mut state = machine.core.lock();
+        state.judges = scenario.judges();
+        state.judges.recording = Some(Vec::new());
+        state.judges.kinds = Kinds::ALL;
+    }
+    let mut failed = None;
+    for &key in keys {
+        if let End::Violated(violation) = machine.run(&plan, &mut Replay::new(&key.deviations)) {
+            failed = Some((violation, key));
+            break;
+        }
+    }
+    let mut state = machine.core.lock();
+    let events = state.judges.recording.take().unwrap_or_default();
+    let view = KernelView { kernel: &state.kernel, hosts: &state.hosts, tasks: &state.tasks, clock: state.clock };
+    let tell = |event: &crate::world::Event| Told {
+        step: event.step,
+        at: event.at,
+        who: view.who(event),
+        what: event.what.to_string(),
+    };
+    let story: Vec<Told> = events.iter().map(tell).collect();
+    let lslocks = state.lslocks_at_end.clone();
+    let failure = failed.map(|(violation, key)| Failure {
+        violation,
+        key: Some(key.clone()),
+        more_keys: Vec::new(),
+        story: story.iter().map(Told::to_string).collect(),
+        events,
+        lslocks: lslocks.clone(),
+        executions: 1,
+    });
+    Retold { failure, story, lslocks }
+}

@@ -1,0 +1,100 @@
+//! No worker thread blocks on a lock while a task of the same process is suspended with a lock in its hands.
+//!
+//! The scar: uv, PR 3525. Task A takes the file lock and awaits; task B asks for one on the same worker thread and blocks it; A is never
+//! polled again. With more workers than such waiters it ends well, so it passes every test on a large machine; that this schedule got
+//! away with it does not make it less of a bug.
+//!
+//! It asks the machine which tasks own a thread, because no event tells of an await: of a recording, where the tasks are threads, it
+//! has nothing to say.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::{Oracle, Violation, ViolationKind, state_of};
+use crate::sim::KernelView;
+use crate::world::{Event, Kinds, Thread, What};
+
+/// See the [module documentation](self).
+#[derive(Debug, Default)]
+pub struct BlockingWhileHeld {
+    /// By description: process, task, path, since when.
+    held: BTreeMap<u64, (u32, u32, Arc<str>, u64)>,
+    /// Who blocks a worker: process, task, path.
+    blocked: BTreeSet<(u32, u32, Arc<str>)>,
+    parents: BTreeMap<u32, u32>,
+    judged: u64,
+}
+
+impl BlockingWhileHeld {
+    fn check(&self, event: &Event, kernel: &KernelView<'_>) -> Result<(), Violation> {
+        for (process, task, path) in &self.blocked {
+            let suspended = |held: &&(u32, u32, Arc<str>, u64)| {
+                held.0 == *process && held.1 != *task && !kernel.task_on_thread(held.1)
+            };
+            if let Some((_, holder, holds, since)) = self.held.values().find(suspended) {
+                let text = format!(
+                    "{} blocks a worker thread until it can lock {path}, while {} is suspended and holds {holds}",
+                    kernel.task_name(*task),
+                    kernel.task_name(*holder),
+                );
+                let argument = format!(
+                    "{} locked {holds} at step {since} and awaits something at step {}; it needs a worker thread to go on",
+                    kernel.task_name(*holder),
+                    event.step
+                );
+                return Err(Violation::new(ViolationKind::BlockingWhileHeld, text).because(argument));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Oracle for BlockingWhileHeld {
+    fn name(&self) -> &str {
+        "no blocking while held"
+    }
+    fn kinds(&self) -> Kinds {
+        Kinds::LOCKS | Kinds::LIVES
+    }
+    fn begin(&mut self) {
+        self.held.clear();
+        self.blocked.clear();
+        self.parents.clear();
+    }
+    fn on(&mut self, event: &Event, kernel: &KernelView<'_>) -> Result<(), Violation> {
+        match (&event.what, event.task) {
+            (What::LockWait { path, thread, .. }, Some(task)) => {
+                self.judged += 1;
+                if *thread == Thread::Worker {
+                    self.blocked.insert((event.process, task, path.clone()));
+                }
+            }
+            (What::Lock { path, description, blocking, .. }, Some(task)) => {
+                self.judged += u64::from(*blocking);
+                self.blocked.remove(&(event.process, task, path.clone()));
+                self.held.entry(*description).or_insert_with(|| (event.process, task, path.clone(), event.step));
+            }
+            (What::Unlock { description, .. }, _) => drop(self.held.remove(description)),
+            (What::TaskStarted { parent: Some(parent), .. }, Some(task)) => drop(self.parents.insert(task, *parent)),
+            (What::TaskEnded { .. }, Some(task)) => {
+                self.blocked.retain(|(_, blocked, _)| *blocked != task);
+                if let Some(&parent) = self.parents.get(&task) {
+                    self.held.values_mut().filter(|held| held.1 == task).for_each(|held| held.1 = parent);
+                }
+            }
+            (What::Ending { .. }, _) => {
+                self.blocked.retain(|(process, ..)| *process != event.process);
+                self.held.retain(|_, (process, ..)| *process != event.process);
+            }
+            _ => {}
+        }
+        self.check(event, kernel)
+    }
+    fn state(&self) -> Option<u64> {
+        let held: Vec<_> = self.held.iter().map(|(at, held)| (at, held.0, held.1)).collect();
+        state_of((held, &self.blocked))
+    }
+    fn judged(&self) -> u64 {
+        self.judged
+    }
+}

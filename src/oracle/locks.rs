@@ -1,0 +1,78 @@
+//! At most so many locks are held at once.
+//!
+//! Every held lock is a held descriptor, and every waiter behind it one more. The scar: a workspace of 145 editables holds 145
+//! shard locks at once in uv, because the locks are taken before the build permits, and dies at `ulimit -n 256`; a rule that bounds
+//! the locks bounds the descriptors whatever the size of the project.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::sync::Arc;
+
+use super::{Glob, Oracle, Violation, ViolationKind, state_of};
+use crate::sim::KernelView;
+use crate::world::{Event, Kinds, What};
+
+/// See the [module documentation](self). A lock is counted once, however many descriptors share it, for as long as it is held.
+#[derive(Debug)]
+pub struct LockBound {
+    at_most: usize,
+    of: Glob,
+    /// By description: path, and for the report who took it when.
+    held: BTreeMap<u64, (Arc<str>, String)>,
+    judged: u64,
+}
+
+impl LockBound {
+    /// At most that many, over all processes.
+    pub fn at_most(locks: usize) -> Self {
+        LockBound { at_most: locks, of: Glob::new("**"), held: BTreeMap::new(), judged: 0 }
+    }
+
+    /// Only locks on paths of that form count.
+    pub fn of(self, pattern: impl Into<Glob>) -> Self {
+        LockBound { of: pattern.into(), ..self }
+    }
+}
+
+impl Oracle for LockBound {
+    fn name(&self) -> &str {
+        "lock bound"
+    }
+    fn kinds(&self) -> Kinds {
+        Kinds::LOCKS
+    }
+    fn begin(&mut self) {
+        self.held.clear();
+    }
+    fn on(&mut self, event: &Event, kernel: &KernelView<'_>) -> Result<(), Violation> {
+        match &event.what {
+            What::Lock { path, description, .. } if self.of.matches(path) => {
+                self.judged += 1;
+                let since = format!("{} since step {}", kernel.who(event), event.step);
+                self.held.entry(*description).or_insert_with(|| (path.clone(), since));
+                if self.held.len() > self.at_most {
+                    let text = format!(
+                        "{} locks on {} are held at once, promised were at most {}",
+                        self.held.len(),
+                        self.of,
+                        self.at_most
+                    );
+                    let mut argument = String::new();
+                    for (path, since) in self.held.values() {
+                        let _ = writeln!(argument, "{path}: {since}");
+                    }
+                    return Err(Violation::new(ViolationKind::LockPeak, text).because(argument));
+                }
+            }
+            What::Unlock { description, .. } => drop(self.held.remove(description)),
+            _ => {}
+        }
+        Ok(())
+    }
+    fn state(&self) -> Option<u64> {
+        state_of(self.held.keys().collect::<Vec<_>>())
+    }
+    fn judged(&self) -> u64 {
+        self.judged
+    }
+}
