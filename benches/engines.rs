@@ -169,6 +169,17 @@ fn main() {
         100.0 * seeded / kernel
     });
 
+    let search = contest(4, LOCKS);
+    let states = |_| {
+        let (found, seconds) = timed(|| search.explore(Strategy::exhaustive()));
+        found.assert_exhausted();
+        found.states.expect("the cache is on") as f64 / seconds
+    };
+    println!(
+        "depth first with the state cache, 4 tasks on {LOCKS} locks: {:.0} states/s",
+        median((0..3).map(states).collect())
+    );
+
     println!("cost of a step, seeded, random");
     let mut first = 0.0;
     for (tasks, executions) in [(10, 15_000), (100, 1_500), (1_000, 150)] {

@@ -52,6 +52,41 @@ impl Hasher for Fold {
     }
 }
 
+/// Two of them side by side, for 128 bits in one walk over the state.
+struct Wide(Fold, Fold);
+
+impl Wide {
+    fn new() -> Self {
+        Wide(Fold::new(1), Fold::new(2))
+    }
+    fn wide(&self) -> u128 {
+        u128::from(self.0.finish()) | (u128::from(self.1.finish()) << 64)
+    }
+}
+
+impl Hasher for Wide {
+    fn finish(&self) -> u64 {
+        self.0.finish()
+    }
+    fn write(&mut self, bytes: &[u8]) {
+        self.0.write(bytes);
+        self.1.write(bytes);
+    }
+    fn write_u64(&mut self, word: u64) {
+        self.0.write_u64(word);
+        self.1.write_u64(word);
+    }
+    fn write_u8(&mut self, word: u8) {
+        self.write_u64(word.into());
+    }
+    fn write_u32(&mut self, word: u32) {
+        self.write_u64(word.into());
+    }
+    fn write_usize(&mut self, word: usize) {
+        self.write_u64(word as u64);
+    }
+}
+
 /// The hash of a value.
 pub(crate) fn hash(value: &impl Hash) -> u64 {
     let mut fold = Fold::new(0);
@@ -62,14 +97,12 @@ pub(crate) fn hash(value: &impl Hash) -> u64 {
 impl State {
     /// Two independent 64-bit hashes of everything that can influence the future; `None` if an oracle does not tell its state.
     pub(crate) fn fingerprint(&self) -> Option<u128> {
-        let mut low = Fold::new(1);
-        self.feed_fingerprint(&mut low)?;
-        let mut high = Fold::new(2);
-        self.feed_fingerprint(&mut high)?;
-        Some(u128::from(low.finish()) | (u128::from(high.finish()) << 64))
+        let mut state = Wide::new();
+        self.feed_fingerprint(&mut state)?;
+        Some(state.wide())
     }
 
-    fn feed_fingerprint(&self, state: &mut Fold) -> Option<()> {
+    fn feed_fingerprint(&self, state: &mut Wide) -> Option<()> {
         self.kernel.fingerprint(state);
         let names = self.names_of_tasks();
         let name = |task: TaskId| names[task as usize];
@@ -89,15 +122,15 @@ impl State {
             let line: u64 = host.ready.iter().fold(0, |sum, &task| sum.wrapping_add(hash(&name(task))));
             line.hash(state);
         }
-        let mut tasks: u64 = 0;
+        let mut tasks: u128 = 0;
         for (id, task) in self.tasks.iter().enumerate() {
-            let mut one = Fold::new(state.0 & 1);
+            let mut one = Wide::new();
             (names[id], task.past, task.phase, task.has_thread, task.aborting, task.completed).hash(&mut one);
             for op in &task.ops {
                 let pending = self.pending(*op)?;
                 (pending.seq, &pending.op, &pending.stage, task.occupied == Some(*op)).hash(&mut one);
             }
-            tasks = tasks.wrapping_add(one.finish());
+            tasks = tasks.wrapping_add(one.wide());
         }
         tasks.hash(state);
         for pending in self.ops.iter().filter(|p| p.live && matches!(p.owner, Owner::Process(_))) {
