@@ -11,7 +11,7 @@
 
 use serde_json::Value;
 use std::fs;
-use std::io::Write as _;
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::LazyLock;
@@ -200,26 +200,37 @@ fn a_shard_held_by_somebody_else_is_waited_for_as_long_as_allowed() {
     let cache = PLACE.join("cache of held");
     let arguments = ["--cache", cache.to_str().unwrap(), "--rebuild"];
     assert_counts(&build(&arguments, &[&held]).0, 1, 0, 0);
-    let shards = lock_files(&cache);
-    let holders: Vec<Child> = shards
-        .iter()
-        .map(|lock| Command::new("flock").arg(lock).args(["sleep", "3"]).spawn().expect("flock(1) of util-linux"))
-        .collect();
-    sleep(Duration::from_millis(300));
+    // Whoever holds them says so, and holds them until its standard input ends.
+    let hold = |lock: &PathBuf| {
+        let mut holder = Command::new("flock");
+        holder.arg(lock).args(["sh", "-c", "echo held; read end"]).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut holder = holder.spawn().expect("flock(1) of util-linux");
+        let mut said = String::new();
+        BufReader::new(holder.stdout.take().unwrap()).read_line(&mut said).unwrap();
+        assert_eq!(said, "held\n");
+        holder
+    };
+    let holders: Vec<Child> = lock_files(&cache).iter().map(hold).collect();
 
-    let started = Instant::now();
     let (summary, errors, code) = build(&[&arguments[..], &["--lock-timeout", "0.5"]].concat(), &[&held]);
-    assert!(code == 1 && started.elapsed() < Duration::from_millis(2500), "{errors}");
+    assert_eq!(code, 1, "{errors}");
     assert_counts(&summary, 0, 0, 1);
 
-    let (summary, errors, code) = build(&arguments, &[&held]);
-    assert_eq!(code, 0, "{errors}");
-    assert_counts(&summary, 1, 0, 0);
-    assert!(summary["waited"].as_u64() > Some(0) && started.elapsed() > Duration::from_secs(2));
-    assert!(errors.contains("waiting for ") && errors.contains(" (held by another process)"), "{errors}");
+    let mut waiting = command(&arguments, &[&held]);
+    let mut waiting = waiting.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut errors = BufReader::new(waiting.stderr.take().unwrap()).lines().map(Result::unwrap);
+    let line = errors.find(|line| line.contains("waiting for ")).expect("it says what it waits for");
+    assert!(line.contains(" (held by another process)"), "{line}");
     for mut holder in holders {
+        drop(holder.stdin.take());
         holder.wait().unwrap();
     }
+    let rest: Vec<String> = errors.collect();
+    let output = waiting.wait_with_output().unwrap();
+    assert!(output.status.success(), "{rest:?}");
+    let summary: Value = serde_json::from_slice(output.stdout.trim_ascii()).unwrap();
+    assert_counts(&summary, 1, 0, 0);
+    assert!(summary["waited"].as_u64() > Some(0));
 }
 
 /// The locks of shards.
@@ -255,7 +266,7 @@ fn an_interrupt_leaves_nothing_behind() {
         let begun = Instant::now();
         while !running.exists() {
             assert!(begun.elapsed() < Duration::from_secs(30), "the hook does not start");
-            sleep(Duration::from_millis(20));
+            sleep(Duration::from_millis(20)); // polling, with the deadline above
         }
         let grandchild = fs::read_to_string(&running).unwrap();
         let interrupt = Command::new("kill").args(["-INT", &started.id().to_string()]).status().unwrap();

@@ -7,7 +7,7 @@ use std::time::Duration;
 use smallvec::SmallVec;
 
 use super::kernel::{Pid, RenameFlags};
-use super::state::TaskId;
+use super::state::{State, TaskId};
 use crate::world::{Entry, Errno, LockMode, OpenOptions, Output, Stat};
 
 /// Everything a task can be about to do.
@@ -296,4 +296,32 @@ pub(crate) struct Pending {
 pub struct OpId {
     pub(crate) slot: u32,
     pub(crate) generation: u32,
+}
+
+impl State {
+    /// What an operation is about, in the words of a report or a replay key.
+    pub(crate) fn subject(&self, pid: u32, op: &Op) -> Arc<str> {
+        let named = |fd: u32| self.kernel.describe(pid, fd).map_or_else(|_| "?".into(), |(path, _, _)| path);
+        match op {
+            Op::Open { path, .. } | Op::Stat { path, .. } | Op::Symlink { path, .. } => path.clone(),
+            Op::ReadLink { path } | Op::Unlink { path } | Op::MakeDir { path } => path.clone(),
+            Op::RemoveDir { path } | Op::ReadDir { path } => path.clone(),
+            Op::Rename { to, .. } => to.clone(),
+            Op::Link { new, .. } => new.clone(),
+            Op::Close { fd } | Op::Dup { fd } | Op::Read { fd, .. } | Op::Write { fd, .. } => named(*fd),
+            Op::Seek { fd, .. } | Op::Truncate { fd, .. } | Op::Sync { fd } | Op::Fstat { fd } => named(*fd),
+            Op::Flock { fd, .. } | Op::TryFlock { fd, .. } | Op::Unlock { fd } => named(*fd),
+            Op::Acquire { semaphore, .. } | Op::TryAcquire { semaphore, .. } => {
+                self.semaphores[*semaphore as usize].name.clone()
+            }
+            Op::LockMutex { mutex } | Op::LockThread { mutex } => self.mutexes[*mutex as usize].name.clone(),
+            Op::Notified { notify } | Op::Notify { notify, .. } => self.notifies[*notify as usize].name.clone(),
+            Op::Join { task } | Op::Section { task } => self.tasks[*task as usize].name.clone(),
+            Op::Wait { pid } | Op::KillChild { pid } | Op::Exec { child: pid } | Op::Die { pid } => {
+                self.hosts[*pid as usize].name.clone()
+            }
+            Op::Fork { command } => command.program().into(),
+            Op::Pipe | Op::Sleep { .. } | Op::Deadline { .. } | Op::Choose { .. } | Op::Yield => "".into(),
+        }
+    }
 }

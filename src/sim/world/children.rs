@@ -1,0 +1,55 @@
+//! Child processes.
+
+use super::*;
+
+/// A child that has not been waited for.
+pub struct SimChild {
+    world: SimWorld,
+    pid: Pid,
+    descriptors: Vec<SimFile>,
+    waited: bool,
+}
+
+impl Drop for SimChild {
+    fn drop(&mut self) {
+        if self.waited {
+            return;
+        }
+        let mut state = self.world.core.lock();
+        if state.acts(self.world.pid) {
+            state.kill(self.pid);
+        }
+    }
+}
+
+impl Children for SimWorld {
+    type Child = SimChild;
+
+    async fn spawn_child(&self, command: Command<'_, SimFile>) -> Result<SimChild> {
+        let launch = Arc::new(Launch {
+            argv: command.argv,
+            env: command.env,
+            current_dir: command.current_dir,
+            capture: command.output == Stdio::Capture,
+            passed: command.inherit.iter().map(|file| file.number()).collect(),
+        });
+        let program: Arc<str> = launch.program().into();
+        let ret = self.call(Op::Fork { command: launch }, || program).await?;
+        let (pid, descriptors) = expect!(ret, Ret::Child { pid, descriptors } => (pid, descriptors));
+        let descriptors = descriptors.into_iter().map(|fd| self.file(fd)).collect();
+        Ok(SimChild { world: self.clone(), pid, descriptors, waited: false })
+    }
+    async fn wait(&self, mut child: SimChild) -> Result<Output> {
+        let ret = self.infallible(Op::Wait { pid: child.pid }).await;
+        child.waited = true;
+        child.descriptors.clear();
+        Ok(expect!(ret, Ret::Output(output) => *output))
+    }
+    async fn kill(&self, child: &SimChild) -> Result<()> {
+        self.infallible(Op::KillChild { pid: child.pid }).await;
+        Ok(())
+    }
+    fn child_id(&self, child: &SimChild) -> u32 {
+        child.pid
+    }
+}

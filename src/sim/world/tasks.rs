@@ -1,0 +1,80 @@
+//! Tasks and sections.
+
+use super::*;
+
+/// The right to wait for a simulated task.
+pub struct SimJoining<T> {
+    world: SimWorld,
+    task: TaskId,
+    slot: Arc<Mutex<Option<T>>>,
+    op: Option<OpId>,
+}
+
+impl<T: Send + 'static> Future for SimJoining<T> {
+    type Output = std::result::Result<T, JoinError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = &mut *self;
+        let mut state = this.world.core.lock();
+        if state.thread_is_occupied(this.op, cx.waker()) {
+            return Poll::Pending;
+        }
+        let outcome = match this.op {
+            Some(id) => state.fetch(id, cx.waker()),
+            None => match state.announce(Op::Join { task: this.task }, cx.waker()) {
+                Announced::Done(outcome) => Some(outcome),
+                Announced::Waits(id) => {
+                    this.op = Some(id);
+                    None
+                }
+            },
+        };
+        drop(state);
+        if outcome.is_none() {
+            return Poll::Pending;
+        }
+        this.op = None;
+        Poll::Ready(this.slot.lock().take().ok_or(JoinError::Aborted))
+    }
+}
+
+impl<T> Drop for SimJoining<T> {
+    fn drop(&mut self) {
+        if let Some(id) = self.op {
+            self.world.core.lock().retract(id);
+        }
+    }
+}
+
+impl<T: Send + 'static> Join<T> for SimJoining<T> {
+    fn abort(&self) {
+        let mut state = self.world.core.lock();
+        if state.acts(self.world.pid) {
+            state.abort(self.task);
+        }
+    }
+}
+
+impl Tasks for SimWorld {
+    type Joining<T: Send + 'static> = SimJoining<T>;
+
+    fn spawn<T: Send + 'static>(&self, name: &str, task: impl Future<Output = T> + Send + 'static) -> SimJoining<T> {
+        let slot = Arc::new(Mutex::new(None));
+        let into = slot.clone();
+        let future: TaskFuture = Box::pin(async move {
+            let value = task.await;
+            *into.lock() = Some(value);
+        });
+        let task = self.core.lock().new_task(self.pid, name.into(), Thread::Worker, future);
+        SimJoining { world: self.clone(), task, slot, op: None }
+    }
+    async fn on_pool<T: Send + 'static>(&self, section: impl Future<Output = T> + Send + 'static) -> T {
+        self.section(Thread::Pool, "pool", section).await
+    }
+    async fn on_thread<T: Send + 'static>(&self, section: impl Future<Output = T> + Send + 'static) -> T {
+        self.section(Thread::Own, "thread", section).await
+    }
+    async fn yield_now(&self) {
+        self.infallible(Op::Yield).await;
+    }
+}
