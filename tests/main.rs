@@ -9,6 +9,7 @@ mod executor_model;
 mod exploration;
 #[cfg(feature = "loom")]
 mod gauge;
+mod ground;
 mod os;
 mod protocol;
 mod protocol_in_simulation;

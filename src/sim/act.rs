@@ -234,8 +234,15 @@ impl State {
             Ok(all) => all,
             Err(errno) => return Some(Err(errno)),
         };
-        if let Ok(Some(old)) = self.kernel.begin_conversion(pid, fd, mode) {
-            self.emit(pid, Some(task), What::Unlock { path: path.clone(), file, description: ofd.into(), mode: old });
+        match self.kernel.begin_conversion(pid, fd, mode) {
+            Err(errno) => {
+                self.unwatch_inode(id, file.inode as Ino);
+                return Some(Err(errno));
+            }
+            Ok(None) => {}
+            Ok(Some(mode)) => {
+                self.emit(pid, Some(task), What::Unlock { path: path.clone(), file, description: ofd.into(), mode });
+            }
         }
         match self.kernel.grant(pid, fd, mode, task, self.step) {
             Err(errno) => Some(Err(errno)),
@@ -396,6 +403,11 @@ impl State {
                 }
                 let granted = self.kernel.grant(pid, fd, mode, task, self.step)?;
                 self.kernel.used_by(pid, fd, task);
+                // Where the kernel keeps the lock of a refused conversion, the real world gives it up as well (L3).
+                if !granted && let Some(mode) = self.kernel.unlock(pid, fd)? {
+                    let what = What::Unlock { path: path.clone(), file, description: ofd.into(), mode };
+                    self.emit(pid, by, what);
+                }
                 if self.wants(Kinds::LOCKS) {
                     let (descriptor, description) = (fd, ofd.into());
                     let what = if granted {
