@@ -330,23 +330,24 @@ fn once(model: Simulated, kernel: &mut Puppets, steps: &[Step]) -> Result<u64, F
 struct Tally {
     calls: u64,
     sequences: u64,
-    races: u64,
+    /// What differed, and did not when the sequence was repeated.
+    races: Vec<String>,
 }
 
-/// Compares; what differs is shrunk.
-fn compare(config: Config, model: impl Fn() -> Simulated) -> (Tally, Option<String>) {
+/// Compares; what differs that many times in a row is shrunk.
+fn compare(config: Config, times: u32, model: impl Fn() -> Simulated) -> (Tally, Option<String>) {
     let program = Path::new(env!("CARGO_BIN_EXE_flockstep"));
     let kernel = RefCell::new(Puppets::start_from(program, None).unwrap());
     let tally = RefCell::new(Tally::default());
     let result = TestRunner::new(config).run(&vec(step(), STEPS), |steps| {
         tally.borrow_mut().sequences += 1;
         let mut differs = String::new();
-        for _ in 0..3 {
+        for _ in 0..times {
             let result = once(model(), &mut kernel.borrow_mut(), &steps);
             match result {
                 Ok(calls) => {
                     tally.borrow_mut().calls += calls;
-                    tally.borrow_mut().races += u64::from(!differs.is_empty());
+                    tally.borrow_mut().races.extend((!differs.is_empty()).then_some(differs));
                     return Ok(());
                 }
                 Err(Fault::Differs(how)) => differs = how,
@@ -368,8 +369,8 @@ fn the_model_is_the_kernel() {
     // proptest's own variable asks for more sequences without building everything again.
     let cases = OsWorld::new().var("PROPTEST_CASES").map_or(SEQUENCES, |cases| cases.parse().unwrap());
     let config = Config { cases, source_file: Some(file!()), max_shrink_iters: 5_000, ..Config::default() };
-    let (tally, differs) = compare(config, Simulated::new);
-    println!("{} calls in {} sequences, {} races", tally.calls, tally.sequences, tally.races);
+    let (tally, differs) = compare(config, 3, Simulated::new);
+    println!("{} calls in {} sequences, {} races {:?}", tally.calls, tally.sequences, tally.races.len(), tally.races);
     assert_eq!(differs, None);
 }
 
@@ -388,7 +389,7 @@ fn mistakes_are_found() {
     let max_shrink_iters = if cfg!(feature = "exhaustive") { 5_000 } else { 100 };
     for quirk in quirks {
         let config = Config { cases: 20_000, failure_persistence: None, max_shrink_iters, ..Config::default() };
-        let (tally, differs) = compare(config, || Simulated::with_quirk(quirk));
+        let (tally, differs) = compare(config, 1, || Simulated::with_quirk(quirk));
         let found = differs.unwrap_or_else(|| panic!("{quirk:?} was not found in {} sequences", tally.sequences));
         println!("{quirk:?}, after {} sequences:\n{found}\n", tally.sequences);
     }

@@ -11,6 +11,7 @@ mod executor_model;
 mod exploration;
 #[cfg(feature = "loom")]
 mod gauge;
+mod ground;
 mod oracles;
 mod os;
 mod protocol;

@@ -32,7 +32,7 @@ use std::sync::Arc;
 
 use crate::explore::{Exploration, Failure, Key, Progress, Retold, Strategy};
 use crate::oracle::{Leak, Oracle};
-use crate::sim::kernel::Kernel;
+use crate::sim::kernel::{Ground, Kernel};
 use crate::sim::state::Judges;
 use crate::sim::{Body, Exit, Faults, KernelView, Plan, PlannedProcess, Program, SimWorld, Time};
 use crate::world::Kinds;
@@ -131,6 +131,12 @@ impl Scenario {
     /// As [`file`](Scenario::file).
     pub fn symlink(mut self, path: &str, target: &str) -> Self {
         self.files.place_symlink(path, target);
+        self
+    }
+
+    /// The kind of filesystem that everything is on; a local one unless set.
+    pub fn ground(mut self, ground: Ground) -> Self {
+        self.files.set_ground(ground);
         self
     }
 

@@ -243,8 +243,13 @@ impl State {
             Ok(ino) => ino,
             Err(errno) => return Some(Err(errno)),
         };
-        if let Ok(Some(old)) = self.kernel.begin_conversion(pid, fd, mode) {
-            self.emit_unlocked(pid, task, fd, old);
+        match self.kernel.begin_conversion(pid, fd, mode) {
+            Err(errno) => {
+                self.unwatch_inode(id, ino);
+                return Some(Err(errno));
+            }
+            Ok(None) => {}
+            Ok(Some(old)) => self.emit_unlocked(pid, task, fd, old),
         }
         match self.kernel.grant(pid, fd, mode, task, self.step) {
             Err(errno) => Some(Err(errno)),
@@ -410,6 +415,10 @@ impl State {
                 }
                 let granted = self.kernel.grant(pid, fd, mode, task, self.step)?;
                 self.kernel.used_by(pid, fd, task);
+                // Where the kernel keeps the lock of a refused conversion, the real world gives it up as well (L3).
+                if !granted && let Some(old) = self.kernel.unlock(pid, fd)? {
+                    self.emit_unlocked(pid, task, fd, old);
+                }
                 if self.wants(Kinds::LOCKS) {
                     let (path, file, ofd) = self.kernel.describe(pid, fd)?;
                     let (descriptor, description) = (fd, ofd.into());

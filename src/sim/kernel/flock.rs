@@ -17,7 +17,8 @@ impl Kernel {
 
     /// Whether a request would be granted now.
     pub fn can_lock(&self, pid: Pid, fd: u32, mode: LockMode) -> bool {
-        self.ofd(pid, fd).is_ok_and(|ofd| !self.conflicts(ofd, mode))
+        // What fails does not wait.
+        self.ofd(pid, fd).is_ok_and(|ofd| !self.conflicts(ofd, mode) || self.check_ground(ofd, mode).is_err())
     }
 
     fn conflicts(&self, ofd: Ofd, mode: LockMode) -> bool {
@@ -40,10 +41,11 @@ impl Kernel {
     }
 
     /// The first half of flock(2): the lock of the *other* mode, if the description holds one, is given up before conflicts are
-    /// looked at. What was given up.
+    /// looked at (on a local filesystem). What was given up.
     pub fn begin_conversion(&mut self, pid: Pid, fd: u32, mode: LockMode) -> Call<Option<LockMode>> {
         let ofd = self.ofd(pid, fd)?;
-        if self.has(Quirk::RefusedUpgradeKeeps) && self.conflicts(ofd, mode) {
+        self.check_ground(ofd, mode)?;
+        if (self.keeps_refused() || self.has(Quirk::RefusedUpgradeKeeps)) && self.conflicts(ofd, mode) {
             return Ok(None);
         }
         match self.descriptions[ofd as usize].lock {

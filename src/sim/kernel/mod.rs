@@ -9,6 +9,7 @@
 
 mod descriptors;
 mod flock;
+mod ground;
 mod io;
 mod names;
 mod processes;
@@ -23,6 +24,7 @@ use std::sync::Arc;
 use crate::world::{Errno, FileId, LockMode};
 
 pub use descriptors::{OpenHow, Opened};
+pub use ground::Ground;
 pub use io::Whence;
 pub use names::RenameFlags;
 pub use processes::{DescriptorView, Pid};
@@ -141,6 +143,7 @@ pub struct Kernel {
     locks_peak: u32,
     /// The number of the next record lock.
     next_range: u64,
+    ground: Ground,
     quirk: Option<Quirk>,
 }
 
@@ -169,6 +172,7 @@ impl Default for Kernel {
             locks_held: 0,
             locks_peak: 0,
             next_range: 0,
+            ground: Ground::default(),
             quirk: None,
         }
     }
@@ -199,7 +203,7 @@ impl Kernel {
         free_descriptions.clone_from(&start.free_descriptions);
         processes.clone_from(&start.processes);
         touched.clear();
-        self.quirk = start.quirk;
+        (self.ground, self.quirk) = (start.ground, start.quirk);
         (self.locks_held, self.locks_peak, self.next_range) = (start.locks_held, start.locks_peak, start.next_range);
     }
 
