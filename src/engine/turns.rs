@@ -123,7 +123,11 @@ impl Turns {
     /// After the end of an execution: adds it up, and says why there is no next one, if there is none.
     pub(super) fn finish(&mut self) {
         self.machine.switch_off();
-        self.tally.add(&self.machine.core.lock());
+        {
+            let state = self.machine.core.lock();
+            self.tally.add(&state);
+            self.tally.keep_evidence(&state, &self.tape);
+        }
         if let Some(End::Violated(violation)) = self.end.take() {
             // Somebody polls, and a search lets nobody else go on: only a fair scheduler comes to an end here.
             let unfair = self.is_search && violation.kind == ViolationKind::Endless;
