@@ -99,7 +99,11 @@ mod tests {
         F: Fn(SimWorld) -> Fut + Copy + Send + Sync + 'static,
         Fut: Future<Output = Result<()>> + Send + 'static,
     {
-        scenario("pid file").directory("/run").process("first", start).process("second", start).oracle(OneDaemon::default)
+        scenario("pid file")
+            .directory("/run")
+            .process("first", start)
+            .process("second", start)
+            .oracle(OneDaemon::default)
     }
 
     #[test]
@@ -118,9 +122,9 @@ mod tests {
             .process("first", |world| async move { by_existence(&world).await.map(drop) })
             .kill("first")
             .finally("the file is gone with its daemon", |fs| !fs.exists(PID_FILE));
-        scene.explore(Strategy::exhaustive()).assert_violated(ViolationKind::Promise(
-            "the file is gone with its daemon".into(),
-        ));
+        scene
+            .explore(Strategy::exhaustive())
+            .assert_violated(ViolationKind::Promise("the file is gone with its daemon".into()));
     }
 
     #[test]
