@@ -4,13 +4,13 @@
 //! Linux in 54 of 310 such cases. So what the simulated kernel does is compared with what test suites of others assert
 //! ([`case`] reads them), and with what the kernel underneath does. Both are a [`Machine`]: [`Simulated`] is our kernel with its sleepers
 //! in the very order of fs/locks.c ([`waiters`]), which an exploration does not promise and therefore does not use;
-//! [`crate::os::Puppets`] are real processes.
+//! [`Puppets`](crate::os::puppets::Puppets) are real processes.
 
 pub mod call;
 mod calls;
 pub mod case;
 mod run;
-mod simulated;
+pub mod simulated;
 pub mod waiters;
 
 pub use run::{Mismatch, Verdict, run};
