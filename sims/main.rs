@@ -18,7 +18,7 @@ use libtest_mimic::{Arguments, Failed, Trial};
 const SCHEDULES: u64 = 3_000_000;
 
 /// And no longer than this for one case: what is not covered by then is said not to be.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(45);
 
 /// What the exhaustive run tells of one case.
 type Rows = Arc<Mutex<Vec<(String, String)>>>;

@@ -181,7 +181,7 @@ fn explored(scene: &Scenario, cache: bool) -> (Verdict, BTreeSet<String>, u64) {
 
 /// How many random programs a test tries.
 fn programs() -> u32 {
-    if cfg!(feature = "exhaustive") { 2_000 } else { 100 }
+    if cfg!(feature = "exhaustive") { 400 } else { 100 }
 }
 
 proptest! {

@@ -43,7 +43,7 @@ async fn build(world: SimWorld, keys: u32, jobs: u32, swept: bool) -> Result<()>
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: if cfg!(feature = "exhaustive") { 2_000 } else { 60 }, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: if cfg!(feature = "exhaustive") { 600 } else { 60 }, ..ProptestConfig::default() })]
 
     #[test]
     fn the_sound_protocol_holds_at_every_size(
