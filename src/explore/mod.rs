@@ -150,6 +150,19 @@ impl Exploration {
 }
 
 impl Failure {
+    /// A failure that no single schedule shows.
+    fn without_schedule(violation: Violation, executions: u64) -> Self {
+        Failure {
+            violation,
+            key: None,
+            more_keys: Vec::new(),
+            story: Vec::new(),
+            events: Vec::new(),
+            lslocks: String::new(),
+            executions,
+        }
+    }
+
     /// The failure as an argument: what was broken, why, what happened last, who held which lock, and the line to paste.
     pub fn report(&self) -> String {
         let mut text = format!("violated: {}\n", self.violation.summary);
@@ -274,15 +287,7 @@ pub(crate) fn conclude(
             Verdict::Inconclusive(format!("{executions} executions were tried, and there are more"))
         }
         Stop::Count | Stop::Exhausted => match machine.core.lock().vacuous() {
-            Some(violation) => Verdict::Violated(Box::new(Failure {
-                violation,
-                key: None,
-                more_keys: Vec::new(),
-                story: Vec::new(),
-                events: Vec::new(),
-                lslocks: String::new(),
-                executions,
-            })),
+            Some(violation) => Verdict::Violated(Box::new(Failure::without_schedule(violation, executions))),
             None => Verdict::Upheld { executions, exhaustive: matches!(stop, Stop::Exhausted) },
         },
     };
@@ -331,15 +336,7 @@ fn tell(
             (failure.key, failure.more_keys) = (keys.first().cloned(), keys[1..].to_vec());
             failure
         }
-        _ => Failure {
-            violation,
-            key: None,
-            more_keys: Vec::new(),
-            story: Vec::new(),
-            events: Vec::new(),
-            lslocks: String::new(),
-            executions: tally.executions,
-        },
+        _ => Failure::without_schedule(violation, tally.executions),
     }
 }
 
