@@ -385,7 +385,7 @@ impl Run<'_> {
     }
 
     /// One execution; `Some` if the exploration is over.
-    fn execute(&mut self, chooser: &mut dyn Chooser) -> Option<Stop> {
+    fn execute(&mut self, chooser: &mut impl Chooser) -> Option<Stop> {
         self.tape.clear();
         let end = self.machine.run(&self.plan, &mut replay::Taping { chooser, tape: &mut self.tape });
         let state = self.machine.state();

@@ -21,6 +21,8 @@ pub(crate) enum Announced {
     Done(Ret),
     /// The engine will say when.
     Waits(OpId),
+    /// A synchronous call keeps the thread; the future is polled again when that has returned.
+    Deferred,
 }
 
 impl State {
@@ -99,7 +101,15 @@ impl State {
     }
 
     /// Keeps the list of processes that could resume a task.
+    #[inline(always)]
     fn feed(&mut self, pid: Pid) {
+        // With enough workers for everybody there is never a line, and nothing to keep.
+        if !(self.hungry.is_empty() && self.hosts[pid as usize].ready.is_empty()) {
+            self.feed_those_in_line(pid);
+        }
+    }
+
+    fn feed_those_in_line(&mut self, pid: Pid) {
         let host = &mut self.hosts[pid as usize];
         // Fewer tasks than before: those in line need not be chosen any more.
         while host.idle > 0 && host.worker_tasks <= host.workers && !host.ready.is_empty() {
@@ -178,13 +188,17 @@ impl State {
         self.serve_pool(pid);
     }
 
-    /// Before a poll.
+    /// Before a poll. `false`: the task is dropped instead.
     #[inline(always)]
-    pub(crate) fn enter(&mut self, id: TaskId) {
+    pub(crate) fn enter(&mut self, id: TaskId) -> bool {
         let task = &mut self.tasks[id as usize];
+        if task.aborting {
+            return false;
+        }
         debug_assert!(task.has_thread && task.phase == Phase::Scheduled);
         (task.phase, task.poll_again) = (Phase::Running, false);
         self.current = Some(id);
+        true
     }
 
     /// After a poll that came to no end. `true`: poll again at once.
@@ -201,6 +215,16 @@ impl State {
             return true;
         }
         task.phase = Phase::Suspended;
+        if task.occupied.is_some() {
+            return false; // in a synchronous call, so it keeps its thread
+        }
+        self.suspended(id);
+        false
+    }
+
+    /// A task has been suspended in an await.
+    fn suspended(&mut self, id: TaskId) {
+        let task = &self.tasks[id as usize];
         if !self.ops[task.home as usize].live && task.others.is_empty() {
             let name = self.task_name(id);
             self.violate(Violation::new(
@@ -209,13 +233,13 @@ impl State {
                     "{name} waits for something that is no operation of the World: the simulation cannot know what"
                 ),
             ));
-        } else if task.occupied.is_none() && task.thread == Thread::Worker {
+        } else if task.thread == Thread::Worker {
+            let pid = task.pid;
             self.give_thread_up(id);
-            if self.hosts[self.tasks[id as usize].pid as usize].ending.is_some() {
+            if self.hosts[pid as usize].ending.is_some() {
                 self.doom(id);
             }
         }
-        false
     }
 
     /// The future of a task is gone: it ended, or it was dropped.
@@ -226,8 +250,8 @@ impl State {
             return;
         }
         (task.phase, task.completed) = (Phase::Finished, completed);
-        let (pid, thread, past) = (task.pid, task.thread, task.past);
-        let joiners = std::mem::take(&mut task.joiners);
+        let (pid, thread) = (task.pid, task.thread);
+        let is_awaited = !task.joiners.is_empty();
         self.live -= 1;
         let host = &mut self.hosts[pid as usize];
         match thread {
@@ -235,21 +259,34 @@ impl State {
             Thread::Pool => host.pool_tasks -= 1,
             Thread::Own => {}
         }
-        host.ready.retain(|&other| other != id);
+        if !host.ready.is_empty() {
+            host.ready.retain(|&other| other != id);
+        }
         // Another destructor, or one of its own, may have woken it while it was being dropped.
-        self.run_queue.retain(|&other| other != id);
+        if !self.run_queue.is_empty() {
+            self.run_queue.retain(|&other| other != id);
+        }
         self.give_thread_up(id);
         self.feed(pid);
         if self.wants(Kinds::TASKS) {
             self.emit(pid, Some(id), What::TaskEnded { completed });
         }
-        for op in joiners {
+        if is_awaited {
+            self.tell_joiners(id);
+        }
+        self.task_of_process_ended(pid, id, completed);
+    }
+
+    /// Whoever waits for a task that has ended goes on.
+    fn tell_joiners(&mut self, id: TaskId) {
+        let task = &mut self.tasks[id as usize];
+        let (past, completed) = (task.past, task.completed);
+        for op in std::mem::take(&mut task.joiners) {
             if let Some(Owner::Task(joiner)) = self.pending(op).map(|p| p.owner) {
                 self.remember_value(joiner, past);
             }
             self.complete(op, Ok(Ret::Flag(completed)));
         }
-        self.task_of_process_ended(pid, id, completed);
     }
 
     /// Mixes something that a task has learnt into its past.
@@ -305,21 +342,10 @@ impl State {
         })
     }
 
-    /// Puts an operation into a slot.
-    #[inline(always)]
-    fn fill(&mut self, slot: u32, owner: Owner, op: Op, seq: u32, waker: Option<Waker>) -> OpId {
-        let pending = &mut self.ops[slot as usize];
-        debug_assert!(!pending.live && pending.place.is_none() && !pending.blocks);
-        pending.generation += 1;
-        (pending.owner, pending.op, pending.waker, pending.live) = (owner, op, waker, true);
-        (pending.stage, pending.seq) = (Stage::Announced, seq);
-        OpId { slot, generation: pending.generation }
-    }
-
     /// Announces what a process does as a whole.
     pub(crate) fn announce_of_process(&mut self, pid: Pid, op: Op) {
         let slot = self.vacant_slot();
-        let id = self.fill(slot, Owner::Process(pid), op, 0, None);
+        let id = self.ops[slot as usize].fill(slot, Owner::Process(pid), op, 0, None);
         self.enable(id);
     }
 
@@ -328,46 +354,72 @@ impl State {
     #[inline(always)]
     pub(crate) fn thread_is_occupied(&mut self, by_other_than: Option<OpId>, waker: &Waker) -> bool {
         let id = self.current();
-        let task = &mut self.tasks[id as usize];
-        if task.occupied.is_none() || task.occupied == by_other_than {
+        let occupied = self.tasks[id as usize].occupied;
+        if occupied.is_none() || occupied == by_other_than {
             return false;
         }
+        self.defer(id, waker);
+        true
+    }
+
+    #[cold]
+    fn defer(&mut self, id: TaskId, waker: &Waker) {
+        let task = &mut self.tasks[id as usize];
         task.deferred.push(waker.clone());
         task.has_deferred = true;
-        true
     }
 
     /// The first poll of an operation.
     #[inline(always)]
     pub(crate) fn announce(&mut self, op: Op, waker: &Waker) -> Announced {
         let id = self.current();
+        if self.tasks[id as usize].occupied.is_some() {
+            self.defer(id, waker);
+            return Announced::Deferred;
+        }
         if op.may_need_no_step()
             && let Some(ret) = self.immediately(id, &op)
         {
             return Announced::Done(ret);
         }
-        let (synchronous, waits) = (op.is_synchronous(), op.may_have_to_wait());
         let waker = self.others_waker(waker);
-        let task = &mut self.tasks[id as usize];
-        let (home, seq) = (task.home, task.announced);
+        let State { tasks, ops, enabled, .. } = self;
+        let task = &mut tasks[id as usize];
+        let seq = task.announced;
         task.announced += 1;
-        let op = if self.ops[home as usize].live {
-            let slot = self.vacant_slot();
-            let op = self.fill(slot, Owner::Task(id), op, seq, waker);
-            self.tasks[id as usize].others.push(op);
-            op
+        let home = &mut ops[task.home as usize];
+        let announced = if home.live {
+            self.announce_beside(id, op, seq, waker)
         } else {
-            self.fill(home, Owner::Task(id), op, seq, waker)
+            let announced = home.fill(task.home, Owner::Task(id), op, seq, waker);
+            if op.is_synchronous() {
+                task.occupied = Some(announced);
+            }
+            if !op.may_have_to_wait() {
+                home.place = Some(enabled.len() as u32);
+                enabled.push(announced);
+                return Announced::Waits(announced);
+            }
+            announced
         };
-        if synchronous {
-            self.tasks[id as usize].occupied = Some(op);
-        }
-        if waits {
-            self.watch(op)
+        if op.may_have_to_wait() {
+            self.watch(announced)
         } else {
-            self.enable(op)
+            self.enable(announced)
         }
-        Announced::Waits(op)
+        Announced::Waits(announced)
+    }
+
+    /// The same while the task has announced something else.
+    fn announce_beside(&mut self, id: TaskId, op: Op, seq: u32, waker: Option<Waker>) -> OpId {
+        let slot = self.vacant_slot();
+        let announced = self.ops[slot as usize].fill(slot, Owner::Task(id), op, seq, waker);
+        let task = &mut self.tasks[id as usize];
+        task.others.push(announced);
+        if op.is_synchronous() {
+            task.occupied = Some(announced);
+        }
+        announced
     }
 
     /// A waker that is to be woken: that of a future within a task, which somebody else polls.
@@ -377,44 +429,61 @@ impl State {
         (!ours).then(|| waker.clone())
     }
 
-    /// A later poll: the result, if it has acted. An error names what it was about.
+    /// A later poll: the result, if it has acted, and if no synchronous call of another future keeps the thread.
     #[inline(always)]
-    pub(crate) fn fetch(&mut self, id: OpId, waker: &Waker) -> Option<Result<Ret, Error>> {
+    pub(crate) fn fetch(&mut self, id: OpId, waker: &Waker) -> Option<Outcome> {
+        if self.thread_is_occupied(Some(id), waker) {
+            return None;
+        }
         let pending = &mut self.ops[id.slot as usize];
         debug_assert!(pending.live && pending.generation == id.generation, "it lives until it is fetched or dropped");
         if pending.stage != Stage::Acted {
-            if !pending.waker.as_ref().is_some_and(|w| w.will_wake(waker)) {
-                self.ops[id.slot as usize].waker = self.others_waker(waker);
-            }
+            self.poll_in_vain(id, waker);
             return None;
         }
         let outcome = std::mem::replace(&mut pending.outcome, Ok(Ret::Unit));
         // It has been in no list since it acted.
-        (pending.live, pending.waker) = (false, None);
+        pending.live = false;
+        if pending.waker.is_some() {
+            pending.waker = None;
+        }
         let Owner::Task(task) = pending.owner else { unreachable!("processes fetch nothing") };
         self.free(id, task);
-        Some(outcome.map_err(|errno| self.error(id, task, errno)))
+        Some(outcome)
     }
 
+    /// It has not acted yet; somebody else may wait for it now.
+    fn poll_in_vain(&mut self, id: OpId, waker: &Waker) {
+        if !self.ops[id.slot as usize].waker.as_ref().is_some_and(|w| w.will_wake(waker)) {
+            self.ops[id.slot as usize].waker = self.others_waker(waker);
+        }
+    }
+
+    /// What an operation failed with that has just been fetched: it names what it was about.
     #[cold]
-    fn error(&self, id: OpId, task: TaskId, errno: Errno) -> Error {
-        let op = &self.ops[id.slot as usize].op;
+    pub(crate) fn error(&self, id: OpId, errno: Errno) -> Error {
+        let Pending { op, owner, .. } = &self.ops[id.slot as usize];
+        let Owner::Task(task) = *owner else { unreachable!("processes fetch nothing") };
         Error::new(errno, op.name(), self.subject_of_error(self.tasks[task as usize].pid, op))
     }
 
     /// The slot of an operation of a task is free again. A task keeps its home.
     #[inline(always)]
     fn free(&mut self, id: OpId, task: TaskId) {
-        let task = &mut self.tasks[task as usize];
-        if task.home != id.slot {
-            task.others.retain(|other| *other != id);
-            self.free_ops.push(id.slot);
+        if self.tasks[task as usize].home != id.slot {
+            self.free_beside(id, task);
         }
+    }
+
+    fn free_beside(&mut self, id: OpId, task: TaskId) {
+        self.tasks[task as usize].others.retain(|other| *other != id);
+        self.free_ops.push(id.slot);
     }
 
     /// Takes an operation out of every list.
     pub(crate) fn forget(&mut self, id: OpId) {
         self.disable(id);
+        self.unwatch_inode(id);
         self.no_longer_blocks(id);
         let pending = &mut self.ops[id.slot as usize];
         (pending.live, pending.waker) = (false, None);
@@ -424,20 +493,21 @@ impl State {
                 self.free(id, task);
                 if self.tasks[task as usize].occupied == Some(id) {
                     self.tasks[task as usize].occupied = None;
-                    self.end_occupation(task);
+                    if self.tasks[task as usize].has_deferred {
+                        self.wake_deferred(task);
+                    }
                 }
             }
         }
     }
 
-    fn end_occupation(&mut self, id: TaskId) {
+    #[cold]
+    fn wake_deferred(&mut self, id: TaskId) {
         let task = &mut self.tasks[id as usize];
-        if std::mem::take(&mut task.has_deferred) {
-            let deferred = std::mem::take(&mut task.deferred);
-            task.poll_again = true;
-            // Wakers of FuturesUnordered and its like: they only mark which future to poll.
-            deferred.iter().for_each(Waker::wake_by_ref);
-        }
+        let deferred = std::mem::take(&mut task.deferred);
+        (task.has_deferred, task.poll_again) = (false, true);
+        // Wakers of FuturesUnordered and its like: they only mark which future to poll.
+        deferred.iter().for_each(Waker::wake_by_ref);
     }
 
     /// An operation has its result; its task is told.
@@ -484,7 +554,9 @@ impl State {
         let task = &mut self.tasks[task_id as usize];
         if task.occupied == Some(id) {
             task.occupied = None;
-            self.end_occupation(task_id);
+            if task.has_deferred {
+                self.wake_deferred(task_id);
+            }
         }
         Some(task_id)
     }

@@ -156,10 +156,9 @@ impl Machine {
     #[inline(always)]
     fn poll(&mut self, id: TaskId) {
         let state = self.state.as_mut().expect("back after every poll");
-        if state.tasks[id as usize].aborting {
+        if !state.enter(id) {
             return self.drop_task(id);
         }
-        state.enter(id);
         let future = &mut self.futures[id as usize];
         let mut wakes = 0;
         loop {
@@ -245,6 +244,7 @@ impl Machine {
     }
 
     /// How the execution stands: `Some` once it is over, otherwise the choices are ready.
+    #[inline(always)]
     pub(crate) fn standing(&mut self, steps_max: u64) -> Option<End> {
         self.state_mut().standing(steps_max)
     }
@@ -305,6 +305,17 @@ impl State {
     /// How the execution stands: `Some` once it is over, otherwise the choices are ready.
     #[inline(always)]
     fn standing(&mut self, steps_max: u64) -> Option<End> {
+        let in_the_middle = self.judges.violation.is_none() && self.live > 0 && self.step < steps_max;
+        if in_the_middle && !self.enabled.is_empty() && self.faults == Faults::default() {
+            // The usual case: nothing to choose but who goes on.
+            self.due.clear();
+            self.fault_choices.clear();
+            return None;
+        }
+        self.standing_in_detail(steps_max)
+    }
+
+    fn standing_in_detail(&mut self, steps_max: u64) -> Option<End> {
         if self.judges.violation.is_some() {
             return self.judges.violation.take().map(End::Violated);
         }
@@ -319,7 +330,6 @@ impl State {
     }
 
     /// Prepares the choices of this step. A violation if there are none: work is left, and nothing can move.
-    #[inline(always)]
     fn offer(&mut self) -> Option<Violation> {
         self.due.clear();
         if self.enabled.is_empty() && self.hungry.is_empty() {
