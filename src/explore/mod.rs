@@ -214,8 +214,10 @@ pub(crate) struct Tally {
 impl Tally {
     /// Keeps the schedule of an execution for the evidence that it was the first to show.
     pub(crate) fn keep_evidence(&mut self, state: &State, tape: &[u32]) {
-        for fact in state.judges.evidence() {
-            self.evidence.entry(fact).or_insert_with(|| tape.to_vec());
+        for judge in &state.judges.all {
+            for fact in judge.oracle.evidence() {
+                self.evidence.entry(fact).or_insert_with(|| tape.to_vec());
+            }
         }
     }
 

@@ -5,6 +5,7 @@
 
 pub mod blocking;
 pub mod builds;
+mod deed;
 pub mod descriptors;
 pub mod exclusion;
 mod glob;
@@ -12,6 +13,7 @@ mod kin;
 pub mod leak;
 pub mod locks;
 pub mod lost_update;
+mod map;
 pub mod order;
 pub mod publish;
 mod table;

@@ -45,8 +45,7 @@ impl State {
             }
             Op::Read { fd, .. } | Op::Write { fd, .. } => {
                 if let Some(pipe) = self.kernel.pipe_used_by(pid, fd, task) {
-                    self.watch_inode(id, pipe);
-                    self.evaluate(id);
+                    self.watch_pipe(id, pipe);
                 } else {
                     self.enable(id);
                 }
@@ -104,6 +103,11 @@ impl State {
         if self.tasks[section as usize].thread == Thread::Pool {
             self.enqueue_section(section);
         }
+    }
+
+    pub(crate) fn watch_pipe(&mut self, id: OpId, pipe: Ino) {
+        self.watch_inode(id, pipe);
+        self.evaluate(id);
     }
 
     fn watch_inode(&mut self, id: OpId, ino: Ino) {
@@ -235,14 +239,13 @@ impl State {
     fn system_call(&mut self, id: OpId, task: TaskId) -> Option<TaskId> {
         let pid = self.tasks[task as usize].pid;
         let outcome = match self.ops[id.slot as usize].op {
-            Op::Flock { fd, mode, .. } => match self.flock(id, task, pid, fd, mode) {
-                Some(outcome) => outcome,
-                None => return None,
-            },
+            Op::Flock { fd, mode, .. } => self.flock(id, task, pid, fd, mode)?,
+            // The commonest calls are on the short way.
             Op::Write { fd, data } => {
                 self.unwatch_inode(id);
                 self.write(pid, task, fd, data)
             }
+            Op::Unlock { fd } => self.unlock(pid, task, fd),
             op => {
                 self.unwatch_inode(id);
                 self.call(pid, task, op)
@@ -305,6 +308,13 @@ impl State {
         {
             self.emit(pid, Some(task), What::Unlock { path, file, description: ofd.into(), mode });
         }
+    }
+
+    fn unlock(&mut self, pid: u32, task: TaskId, fd: u32) -> Outcome {
+        if let Some(mode) = self.kernel.unlock(pid, fd)? {
+            self.emit_unlocked(pid, task, fd, mode);
+        }
+        Ok(Ret::Unit)
     }
 
     fn write(&mut self, pid: u32, task: TaskId, fd: u32, data: Data) -> Outcome {
@@ -469,12 +479,6 @@ impl State {
                 }
                 Ok(Ret::Flag(granted))
             }
-            Op::Unlock { fd } => {
-                if let Some(mode) = self.kernel.unlock(pid, fd)? {
-                    self.emit_unlocked(pid, task, fd, mode);
-                }
-                Ok(Ret::Unit)
-            }
             Op::KillChild { pid: child } => {
                 self.kill(child);
                 Ok(Ret::Unit)
@@ -506,10 +510,8 @@ impl State {
                 self.mutexes[mutex as usize].queue.retain(|&other| other != id);
                 self.mutexes[mutex as usize].blocked.retain(|&other| other != id);
             }
-            (Op::Notified { notify }, Stage::Acted) => {
-                if outcome == Ok(Ret::Flag(true)) {
-                    self.pass_notification_on(notify);
-                }
+            (Op::Notified { notify }, Stage::Acted) if outcome == Ok(Ret::Flag(true)) => {
+                self.pass_notification_on(notify);
             }
             (Op::Notified { notify }, Stage::Queued) => {
                 self.notifies[notify as usize].queue.retain(|&other| other != id);

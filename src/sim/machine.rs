@@ -131,7 +131,11 @@ impl Machine {
             let state = self.state.as_mut().expect("back after every poll");
             while let Some((id, future)) = state.fresh.pop() {
                 let slot = id as usize;
-                if self.futures.len() <= slot {
+                if self.futures.len() == slot {
+                    self.futures.push(Some(future));
+                    continue;
+                }
+                if self.futures.len() < slot {
                     self.futures.resize_with(slot + 1, || None);
                 }
                 self.futures[slot] = Some(future);
@@ -253,11 +257,12 @@ impl Machine {
     pub(crate) fn run(&mut self, plan: &Plan, chooser: &mut dyn Chooser) -> End {
         self.begin(plan);
         let end = loop {
-            if let Some(end) = self.standing(plan.steps_max) {
+            let state = self.state_mut();
+            if let Some(end) = state.standing(plan.steps_max) {
                 break end;
             }
-            let Some(at) = chooser.pick(self.state()) else { break End::Cut };
-            let choice = self.state().choice(at);
+            let Some(at) = chooser.pick(state) else { break End::Cut };
+            let choice = state.choice(at);
             self.take(choice, &mut |of| chooser.value(of));
         };
         self.switch_off();

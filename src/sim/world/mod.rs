@@ -13,7 +13,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 use super::Exit;
-use super::executor::Announced;
+use super::announce::Announced;
 use super::kernel::{Pid, RenameFlags};
 use super::names::Name;
 use super::operation::{Large, Launch, Op, OpId, Ret};
