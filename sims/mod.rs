@@ -6,11 +6,13 @@
 mod executor;
 mod lock_file;
 mod lock_order;
+mod publish;
 mod shard_lock;
 
 use flockstep::scenario::Policy;
 
 /// Every policy of every scenario, in the order of the table.
 pub fn all() -> Vec<Policy> {
-    [shard_lock::policies(), executor::policies(), lock_file::policies(), lock_order::policies()].concat()
+    [shard_lock::policies(), executor::policies(), lock_file::policies(), lock_order::policies(), publish::policies()]
+        .concat()
 }

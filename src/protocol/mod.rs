@@ -15,7 +15,7 @@
 //! | `lock_file` | one lock file: wait, check, give up |
 //! | [`tree`] | the lock of a source tree, for the backends that write into it |
 //! | [`temp`] | temporary directories that say whether they are in use |
-//! | [`entry`], `publish` | what is on disk for a key; how it is read and replaced |
+//! | [`entry`], [`publish`] | what is on disk for a key; how it is read and replaced |
 //! | `shard`, `hook` | single flight: build it or reuse it; under which locks its children run |
 //! | `schedule` | many inputs |
 //! | [`key`] | what a result depends on, as a digest |
@@ -107,7 +107,7 @@ mod lock_file;
 pub mod order;
 pub mod pep517;
 mod place;
-mod publish;
+pub mod publish;
 mod schedule;
 mod shard;
 pub mod temp;

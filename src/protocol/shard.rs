@@ -130,7 +130,7 @@ async fn reuse_or_build<W: World, R: Recipe<W>>(
     let temp = Temp::create(world, task).await?;
     let built = async {
         produce(world, task, recipe, needs, &temp, &[lock.file(), temp.file()]).await?;
-        publish(world, task, lock, recipe.key(), &temp).await
+        publish(world, task.cache(), recipe.key(), &temp).await
     };
     let built = built.await;
     finish(world, temp, built).await.map(Obtained::Built)
@@ -146,7 +146,7 @@ async fn build_then_lock<W: World, R: Recipe<W>>(
     produce(world, task, recipe, needs, temp, &[temp.file()]).await?;
     let path = lock_path(&shard_dir(task.cache().dir(), recipe.key()));
     let lock = task.lock(world, Rank::Shard, &path, LockMode::Exclusive).await?;
-    let published = publish(world, task, &lock, recipe.key(), temp).await;
+    let published = publish(world, task.cache(), recipe.key(), temp).await;
     lock.release().await;
     published
 }
