@@ -12,6 +12,7 @@
 //! |---|---|
 //! | [`order`] | the lock order, and its enforcement |
 //! | [`budget`] | descriptors: the permit comes before the lock |
+//! | [`discipline`] | the decisions that historic protocols took otherwise |
 //! | `lock_file` | one lock file: wait, check, give up |
 //! | [`tree`] | the lock of a source tree, for the backends that write into it |
 //! | [`temp`] | temporary directories that say whether they are in use |
@@ -99,6 +100,7 @@
 
 pub mod budget;
 mod cache;
+pub mod discipline;
 pub mod entry;
 mod error;
 mod hook;
@@ -114,6 +116,7 @@ pub mod temp;
 pub mod tree;
 
 pub use cache::{Cache, OnWait, Settings, Task};
+pub use discipline::Discipline;
 pub use entry::Entry;
 pub use error::{Error, Result};
 pub use hook::Work;

@@ -10,6 +10,7 @@
 //! **Requirements come before the lock.** A build that asks for another build while it holds a shard is how shards come to wait for
 //! shards; so [`Recipe::prepare`] runs while the task holds no shard and no tree, and the lock order refuses anything else.
 
+use super::discipline::Moment;
 use super::entry::{Entry, lock_path, lookup, shard_dir};
 use super::hook::Work;
 use super::lock_file::Lock;
@@ -83,13 +84,17 @@ pub fn obtain<'a, W: World, R: Recipe<W>>(
         {
             return Ok(Obtained::Reused(entry));
         }
+        let task = &mut task.asking_at(world, Moment::Build).await?;
         let needs = {
             let _building = task.order().building(recipe.key())?;
             recipe.prepare(world, task).await?
         };
         if recipe.reusable() {
             let lock = lock_to_build(world, task, recipe.key()).await?;
-            let obtained = reuse_or_build(world, task, recipe, &needs, &lock).await;
+            let obtained = match task.asking_at(world, Moment::Locked).await {
+                Ok(mut task) => reuse_or_build(world, &mut task, recipe, &needs, &lock).await,
+                Err(error) => Err(error),
+            };
             lock.release().await;
             obtained
         } else {

@@ -1,0 +1,124 @@
+//! What sets the historic protocols apart from the sound one: the decisions, each in one place.
+//!
+//! A historic policy is *this* code with one decision taken as somebody once took it. So what the exploration says of it is about that
+//! decision and nothing else, and the same failure can be watched on the real filesystem: `flockstep run build --policy SCENARIO/NAME`.
+//!
+//! Each decision is an enum; its `Default` is the sound choice. The protocol asks for a decision where it matters and nowhere else: what
+//! depends on it is a method here, called in one place each. A new historic policy is a variant, a name in [`HISTORIC`], and a scenario
+//! in `sims` that says what breaks.
+
+use super::budget::{BUILD, Budget};
+use crate::world::World;
+
+/// All decisions. The default is the sound protocol.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Discipline {
+    /// When the permit is asked for that limits how many builds there are at once.
+    pub permits: Permits,
+}
+
+/// When a build asks for its permit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Permits {
+    /// Before anything is opened, once for a task and all that it obtains: the builds that a build requires borrow it. There are no
+    /// more tasks than permits. The permit weighs all descriptors that the task may ever have.
+    #[default]
+    BeforeLock,
+    /// After the lock of the shard, by one of as many tasks as there are inputs: each input has its lock open long before it may build
+    /// (uv 17512, from 0.10.12 on).
+    AfterLock,
+    /// Never: the limit on concurrent builds was one per build, so it limited nothing. Besides its lock, each input has a child with
+    /// three descriptors (uv 11296; every uv up to 0.10.0).
+    PerBuild,
+    /// Before the lock, by every build: also by one that another build requires and that holds on to its own meanwhile. This is
+    /// "limit concurrency earlier", the first thing that comes to mind against [`AfterLock`](Self::AfterLock) (proposed in uv 17512).
+    EveryBuild,
+}
+
+/// The moments at which a permit may be asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Moment {
+    /// A task begins, and holds nothing.
+    Task,
+    /// It was seen that something must be built, and what that requires has not been obtained.
+    Build,
+    /// The shard of what must be built is locked.
+    Locked,
+}
+
+impl Permits {
+    pub(super) fn are_asked_for_at(self, moment: Moment) -> bool {
+        let when = match self {
+            Permits::BeforeLock => Some(Moment::Task),
+            Permits::AfterLock => Some(Moment::Locked),
+            Permits::PerBuild => None,
+            Permits::EveryBuild => Some(Moment::Build),
+        };
+        when == Some(moment)
+    }
+
+    /// What a permit weighs, if so many may build at once. The historic ones were counted: they weigh an equal share of everything.
+    pub(super) fn weight<W: World>(self, builds: u32, budget: &Budget<W>) -> u32 {
+        match self {
+            Permits::BeforeLock => BUILD,
+            Permits::AfterLock | Permits::PerBuild | Permits::EveryBuild => budget.share(builds),
+        }
+    }
+
+    /// How many tasks work on that many inputs, if so many of them may build at once.
+    pub(super) fn tasks(self, inputs: usize, builds: usize) -> usize {
+        match self {
+            Permits::BeforeLock => builds.min(inputs),
+            Permits::AfterLock | Permits::PerBuild | Permits::EveryBuild => inputs,
+        }
+    }
+}
+
+/// A historic policy by its name, as `SCENARIO/NAME`, and the decision that it takes otherwise.
+pub type Historic = (&'static str, fn(&mut Discipline));
+
+/// The historic policies that there are for real, in the order of the scenarios.
+pub const HISTORIC: &[Historic] = &[
+    ("descriptors/lock-before-permit", |discipline| discipline.permits = Permits::AfterLock),
+    ("descriptors/per-build-limit", |discipline| discipline.permits = Permits::PerBuild),
+    ("nested-builds/limit-earlier", |discipline| discipline.permits = Permits::EveryBuild),
+];
+
+impl Discipline {
+    /// The sound protocol with the decisions of these historic policies; where two take the same one, the last counts.
+    ///
+    /// # Errors
+    /// The first name that is not in [`HISTORIC`].
+    pub fn of<'n>(policies: impl IntoIterator<Item = &'n str>) -> Result<Self, &'n str> {
+        let mut discipline = Discipline::default();
+        for name in policies {
+            let (_, decide) = HISTORIC.iter().find(|(known, _)| *known == name).ok_or(name)?;
+            decide(&mut discipline);
+        }
+        Ok(discipline)
+    }
+
+    /// Whether the lock order is enforced. The historic policies had none: what comes of that is what their scenarios are to show.
+    pub(super) fn is_ordered(self) -> bool {
+        self == Discipline::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_historic_policy_decides_otherwise_and_has_a_name_of_its_own() {
+        for (index, (name, _)) in HISTORIC.iter().enumerate() {
+            assert_ne!(Discipline::of([*name]).unwrap(), Discipline::default(), "{name}");
+            assert!(HISTORIC[..index].iter().all(|(other, _)| other != name), "{name} twice");
+        }
+    }
+
+    #[test]
+    fn an_unknown_name_is_given_back() {
+        assert_eq!(Discipline::of(["descriptors/lock-before-permit", "sound"]), Err("sound"));
+        assert_eq!(Discipline::of([]), Ok(Discipline::default()));
+    }
+}
