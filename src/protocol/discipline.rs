@@ -8,6 +8,7 @@
 //! in `sims` that says what breaks.
 
 use super::budget::{BUILD, Budget};
+use super::tree::Tree;
 use crate::world::World;
 
 /// All decisions. The default is the sound protocol.
@@ -15,6 +16,10 @@ use crate::world::World;
 pub struct Discipline {
     /// When the permit is asked for that limits how many builds there are at once.
     pub permits: Permits,
+    /// What the lock of a shard covers.
+    pub scope: Scope,
+    /// What is locked while a hook writes into a source tree.
+    pub tree: TreeLock,
 }
 
 /// When a build asks for its permit.
@@ -74,6 +79,54 @@ impl Permits {
     }
 }
 
+/// What the lock of a shard covers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Scope {
+    /// The whole build, if whoever waits can reuse the result; otherwise the publish alone.
+    #[default]
+    ByReuse,
+    /// The whole build, also if nobody can reuse the result: two forced rebuilds wait for one another for nothing (uv 15380).
+    WholeBuild,
+    /// The publish alone, also if others could reuse the result: they build it as well, at the same time (proposed in uv 15380).
+    PublishOnly,
+}
+
+impl Scope {
+    pub(super) fn covers_the_build(self, reusable: bool) -> bool {
+        match self {
+            Scope::ByReuse => reusable,
+            Scope::WholeBuild => true,
+            Scope::PublishOnly => false,
+        }
+    }
+}
+
+/// What is locked while a hook runs that writes into a source tree.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum TreeLock {
+    /// The tree, by every hook.
+    #[default]
+    EveryHook,
+    /// Nothing (uv up to 0.7.10).
+    Nothing,
+    /// The output directory, while it is built into: two that build one tree into two directories do not meet (uv PR 14174).
+    OutputDir,
+    /// The tree, by the hook that builds; the one that asks for requirements writes into the tree as well (uv PR 14174).
+    BuildHook,
+}
+
+impl TreeLock {
+    /// What is locked for a hook in that tree that builds into `output`, if it builds.
+    pub(super) fn place<'p>(self, tree: Tree<'p>, output: &'p str) -> Option<&'p str> {
+        match self {
+            TreeLock::EveryHook => Some(tree.path),
+            TreeLock::Nothing => None,
+            TreeLock::OutputDir => tree.builds.then_some(output),
+            TreeLock::BuildHook => tree.builds.then_some(tree.path),
+        }
+    }
+}
+
 /// A historic policy by its name, as `SCENARIO/NAME`, and the decision that it takes otherwise.
 pub type Historic = (&'static str, fn(&mut Discipline));
 
@@ -82,6 +135,14 @@ pub const HISTORIC: &[Historic] = &[
     ("descriptors/lock-before-permit", |discipline| discipline.permits = Permits::AfterLock),
     ("descriptors/per-build-limit", |discipline| discipline.permits = Permits::PerBuild),
     ("nested-builds/limit-earlier", |discipline| discipline.permits = Permits::EveryBuild),
+    ("lock-scope/whole-build", |discipline| discipline.scope = Scope::WholeBuild),
+    // With the publish alone locked, nothing else was: the tree had been safe under the lock of its shard.
+    ("lock-scope/publish-only", |discipline| {
+        (discipline.scope, discipline.tree) = (Scope::PublishOnly, TreeLock::Nothing);
+    }),
+    ("source-tree/none", |discipline| discipline.tree = TreeLock::Nothing),
+    ("source-tree/output-dir-lock", |discipline| discipline.tree = TreeLock::OutputDir),
+    ("source-tree/build-hook-only", |discipline| discipline.tree = TreeLock::BuildHook),
 ];
 
 impl Discipline {

@@ -29,7 +29,7 @@
 //! as a [`Recipe`]:
 //!
 //! ```
-//! use flockstep::protocol::{Cache, Plan, Rank, Recipe, Result, Settings, Task, Work, build_all, obtain, sweep};
+//! use flockstep::protocol::{Cache, Plan, Rank, Recipe, Result, Settings, Task, Tree, Work, build_all, obtain, sweep};
 //! use flockstep::world::{Command, LockMode, World};
 //! use std::sync::Arc;
 //!
@@ -51,7 +51,7 @@
 //!     }
 //!     async fn produce(&self, world: &W, needs: &Vec<String>, work: &mut Work<'_, W>) -> Result<()> {
 //!         let hook = Command::new("build_wheel", [&self.tree, work.dir()]).env("PYTHONPATH", needs.join(":"));
-//!         work.run(world, Some(&self.tree), hook).await?; // under the lock of the tree
+//!         work.run(world, Some(Tree::built(&self.tree)), hook).await?; // under the lock of the tree
 //!         Ok(())
 //!     }
 //! }
@@ -126,3 +126,4 @@ pub use place::place;
 pub use schedule::{Plan, Report, build_all};
 pub use shard::{Obtained, Recipe, obtain};
 pub use temp::{Temp, sweep};
+pub use tree::Tree;

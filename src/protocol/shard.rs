@@ -79,9 +79,7 @@ pub fn obtain<'a, W: World, R: Recipe<W>>(
     recipe: &'a R,
 ) -> BoxFuture<'a, Result<Obtained>> {
     Box::pin(async move {
-        if recipe.reusable()
-            && let Some(entry) = reuse(world, task, recipe).await?
-        {
+        if let Some(entry) = reuse(world, task, recipe).await? {
             return Ok(Obtained::Reused(entry));
         }
         let task = &mut task.asking_at(world, Moment::Build).await?;
@@ -89,7 +87,7 @@ pub fn obtain<'a, W: World, R: Recipe<W>>(
             let _building = task.order().building(recipe.key())?;
             recipe.prepare(world, task).await?
         };
-        if recipe.reusable() {
+        if task.cache().settings().discipline.scope.covers_the_build(recipe.reusable()) {
             let lock = lock_to_build(world, task, recipe.key()).await?;
             let obtained = match task.asking_at(world, Moment::Locked).await {
                 Ok(mut task) => reuse_or_build(world, &mut task, recipe, &needs, &lock).await,
@@ -106,6 +104,9 @@ pub fn obtain<'a, W: World, R: Recipe<W>>(
 }
 
 async fn reuse<W: World, R: Recipe<W>>(world: &W, task: &Task<W>, recipe: &R) -> Result<Option<Entry>> {
+    if !recipe.reusable() {
+        return Ok(None);
+    }
     let entry = lookup(world, &shard_dir(task.cache().dir(), recipe.key())).await?;
     if entry.is_some() {
         world.note("reused", recipe.key());
