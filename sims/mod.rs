@@ -7,6 +7,7 @@ mod backend;
 mod executor;
 mod lock_file;
 mod lock_order;
+mod lock_scope;
 mod publish;
 mod shard_lock;
 mod source_tree;
@@ -22,6 +23,7 @@ pub fn all() -> Vec<Policy> {
         lock_order::policies(),
         publish::policies(),
         source_tree::policies(),
+        lock_scope::policies(),
     ]
     .concat()
 }
