@@ -8,6 +8,8 @@ use flockstep::{Scenario, SimWorld};
 
 /// The region that a hook is in while it writes into the source tree of that path.
 pub(crate) const WRITES: &str = "writes into the source tree";
+/// The region that a hook is in while it writes the result into the directory of that path.
+pub(crate) const WORKS: &str = "works in";
 /// What is to be in a wheel.
 pub(crate) const MODULE: &str = "module";
 
@@ -140,7 +142,7 @@ async fn work_for(world: &SimWorld, time: Duration) {
 async fn setuptools(world: SimWorld) -> Result<()> {
     use flockstep::world::Notes as _;
     let (hook, tree, output, takes) = called_with(&world);
-    let _writing = world.region(WRITES, &tree);
+    let (_works, _writes) = (world.region(WORKS, &output), world.region(WRITES, &tree));
     work_for(&world, takes).await;
     if hook != "build_wheel" {
         return write(&world, &format!("{tree}/app.egg-info"), b"metadata").await;
@@ -152,7 +154,9 @@ async fn setuptools(world: SimWorld) -> Result<()> {
 
 /// Packs what is in the tree.
 async fn hatchling(world: SimWorld) -> Result<()> {
+    use flockstep::world::Notes as _;
     let (hook, tree, output, takes) = called_with(&world);
+    let _works = world.region(WORKS, &output);
     work_for(&world, takes).await;
     if hook != "build_wheel" {
         return Ok(());

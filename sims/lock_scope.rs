@@ -9,7 +9,7 @@
 
 use flockstep::oracle::{AvoidableWait, Builds, RegionExclusion};
 use flockstep::protocol::Settings;
-use flockstep::protocol::discipline::{Discipline, Scope, TreeLock};
+use flockstep::protocol::discipline::Discipline;
 use flockstep::scenario::Policy;
 use flockstep::{Scenario, SimWorld, Time, ViolationKind, scenario};
 use std::time::Duration;
@@ -17,12 +17,6 @@ use std::time::Duration;
 use super::backend::{Backend, MODULE, WRITES, Wheel, build, with_backends};
 
 const HOOK: Duration = Duration::from_secs(3);
-const WHOLE_BUILD: Discipline = discipline(Scope::WholeBuild, TreeLock::EveryHook);
-const PUBLISH_ONLY: Discipline = discipline(Scope::PublishOnly, TreeLock::Nothing);
-
-const fn discipline(scope: Scope, tree: TreeLock) -> Discipline {
-    Discipline { permits: flockstep::protocol::discipline::Permits::BeforeLock, scope, tree }
-}
 
 /// Two processes that want the same wheel, on one cache.
 fn two(discipline: Discipline, backend: Backend, reusable: bool) -> Scenario {
@@ -52,26 +46,29 @@ pub(crate) fn policies() -> Vec<Policy> {
     let size = |what| [("processes", 2), (what, 1)];
     let alone = |scene: Scenario| scene.oracle(|| RegionExclusion::of(WRITES));
     let once = |scene: Scenario| scene.oracle(|| Builds::once().all_served());
+    let historic = |name| Discipline::of([name]).expect("it is one of the historic ones");
+    let whole_build = historic("lock-scope/whole-build");
+    let publish_only = historic("lock-scope/publish-only");
     let sound = Discipline::default();
     vec![
         policy(
             "whole-build",
             "a shard locked over a build that nobody else can use: two take as long as one after the other",
         )
-        .upheld(size("rebuild"), two(WHOLE_BUILD, Hatchling, false))
+        .upheld(size("rebuild"), two(whole_build, Hatchling, false))
         .violated(
             [("processes", 2), ("rebuild", 1), ("watched", 1)],
             [ViolationKind::AvoidableWait],
-            no_avoidable_wait(two(WHOLE_BUILD, Hatchling, false)),
+            no_avoidable_wait(two(whole_build, Hatchling, false)),
         )
-        .upheld(size("reusable"), once(no_avoidable_wait(two(WHOLE_BUILD, Hatchling, true)))),
+        .upheld(size("reusable"), once(no_avoidable_wait(two(whole_build, Hatchling, true)))),
         policy(
             "publish-only",
             "the publish alone is locked: two hooks of setuptools are in one tree, and both build what one could",
         )
-        .upheld(size("rebuild"), within(no_avoidable_wait(two(PUBLISH_ONLY, Hatchling, false)), HOOK))
-        .violated(size("setuptools"), [ViolationKind::Exclusion], alone(two(PUBLISH_ONLY, Setuptools, false)))
-        .violated(size("reusable"), [ViolationKind::DuplicateBuild], once(two(PUBLISH_ONLY, Hatchling, true))),
+        .upheld(size("rebuild"), within(no_avoidable_wait(two(publish_only, Hatchling, false)), HOOK))
+        .violated(size("setuptools"), [ViolationKind::Exclusion], alone(two(publish_only, Setuptools, false)))
+        .violated(size("reusable"), [ViolationKind::DuplicateBuild], once(two(publish_only, Hatchling, true))),
         policy(
             "sound",
             "the whole build if its result can be reused, else the publish; the tree by the hooks that write into it",

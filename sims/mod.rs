@@ -5,6 +5,7 @@
 
 mod backend;
 mod executor;
+mod leftovers;
 mod lock_file;
 mod lock_order;
 mod lock_scope;
@@ -24,6 +25,7 @@ pub fn all() -> Vec<Policy> {
         publish::policies(),
         source_tree::policies(),
         lock_scope::policies(),
+        leftovers::policies(),
     ]
     .concat()
 }

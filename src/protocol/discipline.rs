@@ -20,6 +20,8 @@ pub struct Discipline {
     pub scope: Scope,
     /// What is locked while a hook writes into a source tree.
     pub tree: TreeLock,
+    /// What becomes of the locks of a build when its process dies and its hook lives on.
+    pub hooks: Hooks,
 }
 
 /// When a build asks for its permit.
@@ -127,6 +129,16 @@ impl TreeLock {
     }
 }
 
+/// Which locks a hook has that outlives its parent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Hooks {
+    /// Those that it works under: it inherits their descriptors.
+    #[default]
+    Inherit,
+    /// None: all descriptors are close-on-exec, as they are by default nearly everywhere.
+    CloseOnExec,
+}
+
 /// A historic policy by its name, as `SCENARIO/NAME`, and the decision that it takes otherwise.
 pub type Historic = (&'static str, fn(&mut Discipline));
 
@@ -143,6 +155,7 @@ pub const HISTORIC: &[Historic] = &[
     ("source-tree/none", |discipline| discipline.tree = TreeLock::Nothing),
     ("source-tree/output-dir-lock", |discipline| discipline.tree = TreeLock::OutputDir),
     ("source-tree/build-hook-only", |discipline| discipline.tree = TreeLock::BuildHook),
+    ("leftovers/close-on-exec", |discipline| discipline.hooks = Hooks::CloseOnExec),
 ];
 
 impl Discipline {

@@ -6,6 +6,7 @@
 //! long as the hook runs. The parent that lives on gives them up by LOCK_UN, which ends them for all copies of the
 //! descriptor (L2), also those of a daemon that the hook may have left behind.
 
+use super::discipline::Hooks;
 use super::tree::{self, Tree};
 use super::{Result, Task};
 use crate::world::{Command, Output, World};
@@ -51,13 +52,15 @@ impl<W: World> Work<'_, W> {
         tree: Option<Tree<'_>>,
         mut command: Command<'c, W::File>,
     ) -> Result<Output> {
-        command.inherit.extend_from_slice(self.inherit);
         let discipline = self.task.cache().settings().discipline;
+        let inherits = discipline.hooks == Hooks::Inherit;
+        command.inherit.extend(self.inherit.iter().filter(|_| inherits));
         let Some(place) = tree.and_then(|tree| discipline.tree.place(tree, self.dir)) else {
             return self.task.run(world, command).await;
         };
         let lock = tree::lock(world, self.task, place).await?;
-        let output = self.task.run(world, command.inherit(lock.file())).await;
+        command.inherit.extend(inherits.then_some(lock.file()));
+        let output = self.task.run(world, command).await;
         lock.release().await;
         output
     }
