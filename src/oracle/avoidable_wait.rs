@@ -114,6 +114,13 @@ impl AvoidableWait {
         }
     }
 
+    /// Whether it is a permit that was waited for: one that comes back goes straight to the first waiter, within the step (contract S2).
+    fn is_late_permit(&self, event: &Event, name: &Arc<str>) -> bool {
+        self.permits.as_ref().is_some_and(|permits| permits.matches(name))
+            && self.returned.0 == event.step
+            && self.returned.1.contains(&(event.process, name.clone()))
+    }
+
     /// Somebody has waited for a permit until now, whatever he had locked meanwhile.
     fn waited_for_permit(&mut self, waiter: Actor) {
         for (&description, held) in self.held.iter().filter(|(_, held)| held.by == waiter) {
@@ -198,10 +205,8 @@ impl Oracle for AvoidableWait {
     fn on(&mut self, event: &Event, kernel: &KernelView<'_>) -> Result<(), Violation> {
         self.kin.on(event);
         match &event.what {
-            What::LockWait { path, .. } | What::Note { kind: "waiting", subject: path } => {
-                if self.locks.matches(path) {
-                    self.begins_to_wait(event, kernel, path);
-                }
+            What::LockWait { path, .. } | What::Note { kind: "waiting", subject: path } if self.locks.matches(path) => {
+                self.begins_to_wait(event, kernel, path);
             }
             What::Lock { path, description, .. } if self.locks.matches(path) => {
                 return self.locked(event, kernel, path, *description);
@@ -241,10 +246,8 @@ impl Oracle for AvoidableWait {
                 }
                 self.returned.1.insert((event.process, name.clone()));
             }
-            What::Acquired { name, .. } if self.permits.as_ref().is_some_and(|permits| permits.matches(name)) => {
-                if self.returned.0 == event.step && self.returned.1.contains(&(event.process, name.clone())) {
-                    self.waited_for_permit(self.principal(event));
-                }
+            What::Acquired { name, .. } if self.is_late_permit(event, name) => {
+                self.waited_for_permit(self.principal(event));
             }
             _ => {}
         }

@@ -7,6 +7,9 @@
 //! For a result that nobody else can reuse (a forced rebuild) the same lock would make two processes wait for each other for nothing
 //! (uv 15380): there it is taken around the publish only.
 //!
+//! What is left: a forced rebuild that is ready while somebody makes the first, reusable build of the same key waits for the end of that build
+//! before it publishes, and does not use it.
+//!
 //! **Requirements come before the lock.** A build that asks for another build while it holds a shard is how shards come to wait for
 //! shards; so [`Recipe::prepare`] runs while the task holds no shard and no tree, and the lock order refuses anything else.
 
