@@ -3,14 +3,29 @@
 //! `cargo test` runs all of them (`sims/main.rs`), and so does `flockstep check`, whose binary includes this module: what the command
 //! lists is what the tests run.
 
+mod backend;
 mod executor;
+mod leftovers;
 mod lock_file;
 mod lock_order;
+mod lock_scope;
+mod publish;
 mod shard_lock;
+mod source_tree;
 
 use flockstep::scenario::Policy;
 
 /// Every policy of every scenario, in the order of the table.
 pub fn all() -> Vec<Policy> {
-    [shard_lock::policies(), executor::policies(), lock_file::policies(), lock_order::policies()].concat()
+    [
+        shard_lock::policies(),
+        executor::policies(),
+        lock_file::policies(),
+        lock_order::policies(),
+        publish::policies(),
+        source_tree::policies(),
+        lock_scope::policies(),
+        leftovers::policies(),
+    ]
+    .concat()
 }

@@ -12,10 +12,11 @@
 //! |---|---|
 //! | [`order`] | the lock order, and its enforcement |
 //! | [`budget`] | descriptors: the permit comes before the lock |
+//! | [`discipline`] | the decisions that historic protocols took otherwise |
 //! | `lock_file` | one lock file: wait, check, give up |
 //! | [`tree`] | the lock of a source tree, for the backends that write into it |
 //! | [`temp`] | temporary directories that say whether they are in use |
-//! | [`entry`], `publish` | what is on disk for a key; how it is read and replaced |
+//! | [`entry`], [`publish`] | what is on disk for a key; how it is read and replaced |
 //! | `shard`, `hook` | single flight: build it or reuse it; under which locks its children run |
 //! | `schedule` | many inputs |
 //! | [`key`] | what a result depends on, as a digest |
@@ -28,7 +29,7 @@
 //! as a [`Recipe`]:
 //!
 //! ```
-//! use flockstep::protocol::{Cache, Plan, Rank, Recipe, Result, Settings, Task, Work, build_all, obtain, sweep};
+//! use flockstep::protocol::{Cache, Plan, Rank, Recipe, Result, Settings, Task, Tree, Work, build_all, obtain, sweep};
 //! use flockstep::world::{Command, LockMode, World};
 //! use std::sync::Arc;
 //!
@@ -50,7 +51,7 @@
 //!     }
 //!     async fn produce(&self, world: &W, needs: &Vec<String>, work: &mut Work<'_, W>) -> Result<()> {
 //!         let hook = Command::new("build_wheel", [&self.tree, work.dir()]).env("PYTHONPATH", needs.join(":"));
-//!         work.run(world, Some(&self.tree), hook).await?; // under the lock of the tree
+//!         work.run(world, Some(Tree::built(&self.tree)), hook).await?; // under the lock of the tree
 //!         Ok(())
 //!     }
 //! }
@@ -99,6 +100,7 @@
 
 pub mod budget;
 mod cache;
+pub mod discipline;
 pub mod entry;
 mod error;
 mod hook;
@@ -107,13 +109,14 @@ mod lock_file;
 pub mod order;
 pub mod pep517;
 mod place;
-mod publish;
+pub mod publish;
 mod schedule;
 mod shard;
 pub mod temp;
 pub mod tree;
 
 pub use cache::{Cache, OnWait, Settings, Task};
+pub use discipline::Discipline;
 pub use entry::Entry;
 pub use error::{Error, Result};
 pub use hook::Work;
@@ -123,3 +126,4 @@ pub use place::place;
 pub use schedule::{Plan, Report, build_all};
 pub use shard::{Obtained, Recipe, obtain};
 pub use temp::{Temp, sweep};
+pub use tree::Tree;

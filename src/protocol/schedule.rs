@@ -43,16 +43,19 @@ pub async fn build_all<W: World, R: Recipe<W>>(
 ) -> Vec<Result<Obtained>> {
     let Plan { inputs, jobs, offset } = plan;
     let count = inputs.len();
-    let jobs = (jobs.min(cache.budget().fits(BUILD)).max(1) as usize).min(count);
+    let builds = jobs.clamp(1, cache.budget().fits(BUILD));
+    let permits = cache.settings().discipline.permits;
+    let tasks = permits.tasks(count, builds as usize);
     let work = Arc::new(Shared {
         // A mutex of the World's, since who takes what is a choice that an exploration must see.
         queue: world.mutex("inputs", Queue::new(count, offset)),
         results: Mutex::new(vec![None; count]),
+        weight: permits.weight(builds, cache.budget()),
         inputs,
         report,
     });
-    let mut lanes = Lanes(Vec::with_capacity(jobs));
-    for number in 0..jobs {
+    let mut lanes = Lanes(Vec::with_capacity(tasks));
+    for number in 0..tasks {
         let lane = run_lane(world.clone(), cache.clone(), parent.fork(), work.clone());
         lanes.0.push(world.spawn(&format!("build {number}"), lane));
     }
@@ -71,6 +74,8 @@ pub async fn build_all<W: World, R: Recipe<W>>(
 struct Shared<W: World, R> {
     inputs: Vec<R>,
     queue: W::Mutex<Queue>,
+    /// Of the permit of each build.
+    weight: u32,
     /// Of each input, written once.
     results: Mutex<Vec<Option<Result<Obtained>>>>,
     report: Report,
@@ -91,7 +96,7 @@ async fn run_lane<W: World, R: Recipe<W>>(world: W, cache: Cache<W>, parent: Ord
     loop {
         let Some(Turn { index, waits }) = world.lock(&work.queue).await.next(last.take()) else { return };
         // A permit of its own for each input: after a time-out, the last one's belongs to the wait that goes on.
-        let result = match cache.task(&world, &parent, BUILD).await {
+        let result = match cache.task(&world, &parent, work.weight).await {
             Ok(mut task) => {
                 task.set_waits(waits);
                 obtain(&world, &mut task, &work.inputs[index]).await

@@ -337,14 +337,19 @@ impl State {
     /// Prepares the choices of this step. A violation if there are none: work is left, and nothing can move.
     fn offer(&mut self) -> Option<Violation> {
         self.due.clear();
+        let sleeps = |op: &super::OpId| matches!(self.ops[op.slot as usize].op, super::Op::Sleep { .. });
         if self.enabled.is_empty() && self.hungry.is_empty() {
-            let sleeps = |op: &super::OpId| matches!(self.ops[op.slot as usize].op, super::Op::Sleep { .. });
             let Some(&(next, _)) = self.timers.first().filter(|_| self.timers.iter().any(|(_, op)| sleeps(op))) else {
                 return Some(self.deadlock());
             };
             let due = self.timers.iter().take_while(|(due, _)| *due == next).map(|&(_, op)| op);
             let due: Vec<_> = due.collect();
             self.due.extend(due);
+        } else {
+            // Its time has come with another one's that was picked first: no time passes if it wakes as well.
+            let come = self.timers.iter().take_while(|(due, _)| *due <= self.clock).map(|&(_, op)| op);
+            let come: Vec<_> = come.filter(sleeps).collect();
+            self.due.extend(come);
         }
         self.list_faults();
         None

@@ -1,10 +1,12 @@
 //! `flockstep run`: the protocols of [`flockstep::protocol`] on the real machine.
 
 mod build;
+mod historic;
 mod orphans;
 
-use super::Exit;
+use super::{BadInput, Exit};
 use clap::Subcommand;
+use flockstep::scenario::Policy;
 
 #[derive(Subcommand)]
 pub(crate) enum Run {
@@ -16,10 +18,10 @@ pub(crate) enum Run {
 }
 
 impl Run {
-    pub(super) fn main(self) -> Exit {
+    pub(super) fn main(self, policies: &[Policy]) -> Result<Exit, BadInput> {
         match self {
-            Run::Build(arguments) => build::main(arguments),
-            Run::BuildWorker => build::worker_main(),
+            Run::Build(arguments) => build::main(arguments, policies),
+            Run::BuildWorker => Ok(build::worker_main()),
         }
     }
 }

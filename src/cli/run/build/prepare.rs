@@ -31,6 +31,7 @@ pub(super) fn job(arguments: Arguments) -> Result<Job, Failure> {
         python: python(arguments.python)?,
         isolated: !arguments.no_build_isolation,
         rebuild: arguments.rebuild,
+        policies: arguments.policy,
         lock_timeout: arguments.lock_timeout,
     })
 }
