@@ -311,7 +311,8 @@ impl State {
     #[inline(always)]
     fn standing(&mut self, steps_max: u64) -> Option<End> {
         let in_the_middle = self.judges.violation.is_none() && self.live > 0 && self.step < steps_max;
-        if in_the_middle && !self.enabled.is_empty() && self.faults == Faults::default() {
+        let plain = self.timers.is_empty() && self.faults == Faults::default();
+        if in_the_middle && plain && !self.enabled.is_empty() {
             // The usual case: nothing to choose but who goes on.
             self.due.clear();
             self.fault_choices.clear();
