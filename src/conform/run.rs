@@ -201,7 +201,7 @@ impl<M: Machine> Run<'_, M> {
                     return Err(Stop::CannotTell("the lock table cannot be read"));
                 };
                 let expected = LockTable { held: modes(held), waiting: modes(waiting) };
-                equal("locks", shown(&expected), shown(&table))
+                equal("locks", expected.to_string(), table.to_string())
             }
             Action::Kill
             | Action::Signal { .. }
@@ -314,10 +314,4 @@ fn modes(words: &[Mode]) -> Vec<LockMode> {
     let mut modes: Vec<LockMode> = words.iter().map(mode).collect();
     modes.sort_unstable();
     modes
-}
-
-fn shown(table: &LockTable) -> String {
-    let word = |mode: &LockMode| if *mode == LockMode::Shared { "SH" } else { "EX" };
-    let words = |modes: &[LockMode]| modes.iter().map(word).collect::<Vec<_>>().join(" ");
-    format!("held [{}] waiting [{}]", words(&table.held), words(&table.waiting))
 }

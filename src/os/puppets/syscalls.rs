@@ -5,7 +5,6 @@
 
 use std::ffi::{CString, c_int, c_void};
 use std::os::fd::{AsRawFd, FromRawFd};
-use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixStream;
 
@@ -257,13 +256,8 @@ pub(super) fn fork() -> Result<i32, String> {
 
 /// execve(2) of a program, or of this one again as the same process. Returns only why not.
 pub(super) fn execute(path: Option<&str>, process: u32) -> String {
-    let program = match path {
-        Some(path) => text(path),
-        None => match std::env::current_exe() {
-            Ok(program) => CString::new(program.as_os_str().as_bytes()).expect("a path has no zero byte"),
-            Err(error) => return failed(&error),
-        },
-    };
+    // Not by its path: somebody may have built it anew meanwhile.
+    let program = text(path.unwrap_or("/proc/self/exe"));
     let words = ["flockstep", "conform-puppet", "again", &process.to_string()].map(text);
     let mut arguments: Vec<_> = words.iter().map(|word| word.as_ptr()).collect();
     arguments.push(std::ptr::null());
