@@ -26,7 +26,7 @@ fn both_worlds_pass_and_say_what_they_skip() {
         let said = text(&output.stdout);
         assert_eq!(
             said,
-            "what-is-not-known-is-skipped: skipped: mmap\n6 passed, 0 failed, 1 skipped\n",
+            "what-is-not-known-is-skipped: skipped: mmap\n7 passed, 0 failed, 1 skipped\n",
             "{world}: {}",
             text(&output.stderr)
         );
