@@ -4,6 +4,7 @@
 //! lists is what the tests run.
 
 mod executor;
+mod ground;
 mod lock_file;
 mod lock_order;
 mod shard_lock;
@@ -12,5 +13,6 @@ use flockstep::scenario::Policy;
 
 /// Every policy of every scenario, in the order of the table.
 pub fn all() -> Vec<Policy> {
-    [shard_lock::policies(), executor::policies(), lock_file::policies(), lock_order::policies()].concat()
+    [shard_lock::policies(), executor::policies(), lock_file::policies(), lock_order::policies(), ground::policies()]
+        .concat()
 }

@@ -196,7 +196,11 @@ impl Simulated {
         if self.kernel.lock_mode(pid, fd) == Some(mode) {
             return Ok(true);
         }
-        let given_up = self.kernel.begin_conversion(pid, fd, mode)?;
+        let given_up = if waits {
+            self.kernel.begin_conversion(pid, fd, mode)?
+        } else {
+            self.kernel.begin_attempt(pid, fd, mode)?
+        };
         if given_up != Some(LockMode::Exclusive) || self.quirk != Some(Quirk::DowngradeWakesNobody) {
             self.notice();
         }

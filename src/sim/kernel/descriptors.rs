@@ -86,6 +86,7 @@ impl Kernel {
             path_only: false,
             offset: 0,
             lock: None,
+            lost: None,
             refs: 0,
             path,
             locker: u32::MAX,
@@ -244,7 +245,7 @@ impl Kernel {
         }
         if last {
             self.drop_ofd_locks(ofd);
-            lock_ended = self.drop_lock(ofd).map(|mode| (ofd, mode));
+            lock_ended = self.give_up(ofd).map(|mode| (ofd, mode));
             let (read, write) = (self.descriptions[ofd as usize].read, self.descriptions[ofd as usize].write);
             let file = &mut self.inodes[inode as usize];
             file.open -= 1;

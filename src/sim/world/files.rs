@@ -146,8 +146,11 @@ impl Locks for SimWorld {
         self.on_file(Op::Flock { fd: file.number(), mode, converted: false }, file).await.map(drop)
     }
     async fn try_flock(&self, file: &SimFile, mode: LockMode) -> Result<bool> {
-        let ret = self.on_file(Op::TryFlock { fd: file.number(), mode }, file).await?;
-        Ok(expect!(ret, Ret::Flag(granted) => granted))
+        match self.on_file(Op::TryFlock { fd: file.number(), mode }, file).await? {
+            // Refused, and kept: the contract says that the old lock is lost (L3), and the real world makes it so in a second call.
+            Ret::Unit => self.unlock(file).await.map(|()| false),
+            ret => Ok(expect!(ret, Ret::Flag(granted) => granted)),
+        }
     }
     async fn unlock(&self, file: &SimFile) -> Result<()> {
         self.on_file(Op::Unlock { fd: file.number() }, file).await.map(drop)
