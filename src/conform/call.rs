@@ -6,7 +6,7 @@ use crate::world::{Errno, FileId, FileKind};
 
 /// A descriptor: a number, or a name that the process gave to one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Hash)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "expected a descriptor: a number or a name")]
 pub enum Fd {
     /// By number.
     Number(i32),
@@ -44,6 +44,8 @@ pub enum OpenFlag {
     Cloexec,
     Directory,
     Nofollow,
+    /// Without effect on files and directories, and cases have nothing else.
+    Nonblock,
     Path,
     /// One that is not known here.
     #[serde(other)]
@@ -241,9 +243,9 @@ pub enum Call {
     },
     #[serde(rename = "setrlimit_nofile")]
     Setrlimit {
-        soft: u32,
+        soft: u64,
         #[serde(default)]
-        hard: Option<u32>,
+        hard: Option<u64>,
     },
     Sighandler {
         #[serde(default)]

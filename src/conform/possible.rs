@@ -37,10 +37,10 @@ impl Possible {
         self.states.len()
     }
 
-    /// The descriptors of a process but for 0, 1 and 2; locks do not influence them.
+    /// The descriptors of a process; locks do not influence them.
     pub fn descriptors(&self, process: u32) -> Vec<i32> {
         let numbers = self.states.first().map(|machine| machine.descriptors(process));
-        numbers.unwrap_or_default().into_iter().filter_map(|fd| i32::try_from(fd).ok().filter(|&fd| fd > 2)).collect()
+        numbers.unwrap_or_default().into_iter().filter_map(|fd| i32::try_from(fd).ok()).collect()
     }
 
     /// A process makes a call.
@@ -53,9 +53,9 @@ impl Possible {
         self.states.iter_mut().for_each(|machine| machine.make_fork(process, child));
     }
 
-    /// execve(2) of some program that exists.
-    pub fn exec(&mut self, process: u32) -> Result<(), TooMany> {
-        self.make(|machine| machine.begin_exec(process, None))
+    /// execve(2) of `path`, or of some program that exists.
+    pub fn exec(&mut self, process: u32, path: Option<&str>) -> Result<(), TooMany> {
+        self.make(|machine| machine.begin_exec(process, path))
     }
 
     /// The process ends, or is killed.

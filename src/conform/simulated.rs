@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use super::call::{self, Call, Done, Outcome, RangeKind, RangeType};
-use super::calls::number;
+use super::calls::{dup3_knows, number};
 use super::deed::Deed;
 use super::waiters::{Blocker, RequestId, Waiters};
 use super::{LockTable, Machine, Progress, Result};
@@ -12,6 +12,8 @@ use crate::sim::kernel::{Kernel, Pid, Quirk, RangeRequest, Span};
 use crate::world::{Errno, FileId, LockMode, Status};
 
 const SIGUSR1: i32 = 10;
+/// No limit on descriptors is higher (fs.nr_open).
+const NR_OPEN: u64 = 1 << 20;
 
 /// What a process does on SIGUSR1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -24,7 +26,7 @@ pub(super) enum Disposition {
 pub(super) struct Process {
     pub(super) pid: Pid,
     pub(super) on_signal: Disposition,
-    hard_limit: u32,
+    hard_limit: u64,
     pub(super) sleeping: Option<RequestId>,
     pub(super) returned: Option<Outcome>,
 }
@@ -106,15 +108,18 @@ impl Simulated {
         state.finish()
     }
 
-    pub(super) fn set_limit(&mut self, process: u32, soft: u32, hard: Option<u32>) -> std::result::Result<(), Errno> {
+    pub(super) fn set_limit(&mut self, process: u32, soft: u64, hard: Option<u64>) -> std::result::Result<(), Errno> {
         let process = self.process(process);
         let hard = hard.unwrap_or(process.hard_limit);
         if soft > hard {
             return Err(Errno::Inval);
         }
+        if hard > NR_OPEN {
+            return Err(Errno::Perm);
+        }
         process.hard_limit = hard;
         let pid = process.pid;
-        self.kernel.set_descriptor_limit(pid, soft);
+        self.kernel.set_descriptor_limit(pid, u32::try_from(soft).unwrap_or(u32::MAX));
         Ok(())
     }
 
@@ -158,6 +163,7 @@ impl Simulated {
             }
             Call::Close { fd } => vec![Deed::Release(pid, number(fd)), plain],
             // What is replaced is closed, if it comes to that.
+            Call::Dup3 { flags, .. } if !dup3_knows(flags) => vec![plain],
             Call::Dup2 { fd, to } | Call::Dup3 { fd, to, .. }
                 if fd != to
                     && number(to) < self.kernel.descriptor_limit(pid)
@@ -247,7 +253,7 @@ impl Simulated {
             let pid = self.kernel.new_process(1024);
             self.kernel.start_in(pid, "/case");
             let on_signal = Disposition::Default;
-            let process = Process { pid, on_signal, hard_limit: u32::MAX, sleeping: None, returned: None };
+            let process = Process { pid, on_signal, hard_limit: NR_OPEN, sleeping: None, returned: None };
             self.processes.insert(name, process);
         }
     }

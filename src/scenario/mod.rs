@@ -32,7 +32,7 @@ use std::sync::Arc;
 
 use crate::explore::{Exploration, Failure, Key, Progress, Retold, Strategy};
 use crate::oracle::{Leak, Oracle};
-use crate::sim::kernel::{Ground, Kernel};
+use crate::sim::kernel::{Ground, Kernel, Quirk};
 use crate::sim::state::Judges;
 use crate::sim::{Body, Exit, Faults, KernelView, Plan, PlannedProcess, Program, SimWorld, Time};
 use crate::world::Kinds;
@@ -138,6 +138,12 @@ impl Scenario {
     /// have the descriptor limit that is usual there, unless [`nofile`](Scenario::nofile) says otherwise.
     pub fn ground(mut self, ground: Ground) -> Self {
         self.files.set_ground(ground);
+        self
+    }
+
+    /// A mistake in the kernel: for tests of tests.
+    pub fn quirk(mut self, quirk: Quirk) -> Self {
+        self.files = self.files.with_quirk(quirk);
         self
     }
 

@@ -19,25 +19,38 @@ pub(super) enum What {
     Call(Call),
     Fork,
     Exec,
+    /// Of a file, which is no program.
+    Execute(String),
     Exit,
     Kill,
     Signal,
 }
 
 fn path() -> impl Strategy<Value = String> {
-    const PATHS: [&str; 17] =
+    const USUAL: [&str; 17] =
         ["a", "a", "a", "b", "b", "d", "d/a", "d/b", "s", "s/", "d/", "a/", "e", "d/e", ".", "d/..", "e/a"];
-    prop::sample::select(&PATHS[..]).prop_map(str::to_owned)
+    const ODD: [&str; 8] = ["", "./a", "d//a", "d/.", "a/.", "d/../a", "s/a", "no/e"];
+    // As long as can be, and one byte more: of a name, and of a path.
+    let long = prop::sample::select(vec![255, 256]).prop_map(|len| "n".repeat(len));
+    let longer = prop::sample::select(vec![2047, 2048]).prop_map(|times| "./".repeat(times) + "a");
+    prop_oneof![
+        60 => prop::sample::select(&USUAL[..]).prop_map(str::to_owned),
+        12 => prop::sample::select(&ODD[..]).prop_map(str::to_owned),
+        1 => long,
+        1 => longer,
+    ]
 }
 
 fn fd() -> impl Strategy<Value = Fd> {
-    prop_oneof![12 => 3..8, 2 => 8..12, 1 => Just(-1)].prop_map(Fd::Number)
+    prop_oneof![24 => 3..8, 4 => 8..12, 1 => Just(-1), 1 => Just(i32::MAX)].prop_map(Fd::Number)
 }
 
 fn flags() -> impl Strategy<Value = Vec<OpenFlag>> {
-    use OpenFlag::{Accmode3, Append, Cloexec, Creat, Directory, Excl, Nofollow, Path, Rdonly, Rdwr, Trunc, Wronly};
+    use OpenFlag::{
+        Accmode3, Append, Cloexec, Creat, Directory, Excl, Nofollow, Nonblock, Path, Rdonly, Rdwr, Trunc, Wronly,
+    };
     let access = prop_oneof![3 => Just(Rdonly), 2 => Just(Wronly), 6 => Just(Rdwr), 1 => Just(Accmode3)];
-    let more = prop::sample::subsequence(vec![Excl, Trunc, Append, Directory, Nofollow, Path], 0..=2);
+    let more = prop::sample::subsequence(vec![Excl, Trunc, Append, Directory, Nofollow, Nonblock, Path], 0..=2);
     let more = prop_oneof![3 => Just(Vec::new()), 1 => more];
     (access, more, prop::bool::weighted(0.7), prop::bool::weighted(0.2)).prop_map(
         |(access, mut more, create, cloexec)| {
@@ -58,7 +71,9 @@ fn how() -> impl Strategy<Value = String> {
 fn lock() -> impl Strategy<Value = Call> {
     let kind = prop_oneof![Just(RangeKind::Posix), Just(RangeKind::Ofd)];
     let mode = prop_oneof![2 => Just(RangeType::Rd), 3 => Just(RangeType::Wr), 2 => Just(RangeType::Un)];
-    (fd(), kind, mode, any::<bool>(), -1_i64..8, -2_i64..6).prop_map(|(fd, kind, mode, wait, start, len)| Call::Lock {
+    let start = prop_oneof![20 => -1_i64..8, 1 => Just(i64::MAX), 1 => Just(i64::MIN)];
+    let len = prop_oneof![20 => -2_i64..6, 1 => Just(i64::MAX), 1 => Just(i64::MIN)];
+    (fd(), kind, mode, any::<bool>(), start, len).prop_map(|(fd, kind, mode, wait, start, len)| Call::Lock {
         fd,
         kind,
         mode,
@@ -73,12 +88,12 @@ fn on_descriptors() -> impl Strategy<Value = Call> {
     let whence = prop_oneof![Just(Whence::Set), Just(Whence::Cur), Just(Whence::End)];
     prop_oneof![
         4 => fd().prop_map(|fd| Call::Close { fd }),
+        1 => (0..3).prop_map(|number| Call::Close { fd: Fd::Number(number) }),
         3 => fd().prop_map(|fd| Call::Dup { fd }),
         2 => (fd(), fd()).prop_map(|(fd, to)| Call::Dup2 { fd, to }),
-        1 => (fd(), fd(), any::<bool>()).prop_map(|(fd, to, cloexec)| {
-            Call::Dup3 { fd, to, flags: cloexec.then_some(OpenFlag::Cloexec).into_iter().collect() }
-        }),
-        1 => (fd(), -1..12, any::<bool>()).prop_map(|(fd, min, cloexec)| Call::Dupfd { fd, min, cloexec }),
+        1 => (fd(), fd(), prop::sample::subsequence(vec![OpenFlag::Cloexec, OpenFlag::Rdonly, OpenFlag::Append], 0..=1))
+            .prop_map(|(fd, to, flags)| Call::Dup3 { fd, to, flags }),
+        1 => (fd(), prop_oneof![9 => -1..12, 1 => Just(i32::MAX)], any::<bool>()).prop_map(|(fd, min, cloexec)| Call::Dupfd { fd, min, cloexec }),
         1 => fd().prop_map(|fd| Call::Getfd { fd }),
         1 => (fd(), any::<bool>()).prop_map(|(fd, cloexec)| Call::Setfd { fd, cloexec }),
         1 => (fd(), 0_u32..6).prop_map(|(fd, len)| Call::Read { fd, len }),
@@ -100,7 +115,9 @@ fn on_names() -> impl Strategy<Value = Call> {
         2 => (path(), path()).prop_map(|(from, to)| Call::Rename { from, to }),
         1 => (path(), path(), rename_flags).prop_map(|(from, to, flags)| Call::Renameat2 { from, to, flags }),
         1 => (path(), path()).prop_map(|(from, to)| Call::Link { from, to }),
-        1 => (path(), path()).prop_map(|(target, path)| Call::Symlink { target, path }),
+        // Nothing leads out of the directory, where the machines differ.
+        1 => (path().prop_filter("leads out", |to| !to.contains("..") && to != "."), path())
+            .prop_map(|(target, path)| Call::Symlink { target, path }),
         1 => path().prop_map(|path| Call::Readlink { path }),
         1 => (path(), any::<bool>()).prop_map(|(path, follow)| Call::Stat { path, follow }),
         1 => path().prop_map(|path| Call::Readdir { path }),
@@ -114,12 +131,20 @@ pub(super) fn step() -> impl Strategy<Value = Step> {
         flags: vec![OpenFlag::Rdwr, OpenFlag::Creat],
         mode: 0o644,
     });
-    let open = (path(), flags()).prop_map(|(path, flags)| Call::Open { path, flags, mode: 0o644 });
+    let mode = prop_oneof![5 => Just(0o644), 1 => Just(0o755)];
+    let open = (path(), flags(), mode).prop_map(|(path, flags, mode)| Call::Open { path, flags, mode });
+    let again =
+        (3_u32..9, prop::sample::select(vec![OpenFlag::Rdonly, OpenFlag::Rdwr])).prop_map(|(number, access)| {
+            Call::Open { path: format!("/proc/self/fd/{number}"), flags: vec![access], mode: 0o644 }
+        });
     let flock = (fd(), how()).prop_map(|(fd, how)| Call::Flock { fd, how });
-    let limit = prop_oneof![4_u32..14, Just(64)].prop_map(|soft| Call::Setrlimit { soft, hard: None });
+    let soft = prop_oneof![8 => 0_u64..14, 4 => Just(64), 1 => Just(65)];
+    let hard = prop_oneof![4 => Just(None), 1 => Just(Some(64)), 1 => Just(Some(u64::MAX))];
+    let limit = (soft, hard).prop_map(|(soft, hard)| Call::Setrlimit { soft, hard });
     let what = prop_oneof![
         16 => lock_file.prop_map(What::Call),
         16 => open.prop_map(What::Call),
+        2 => again.prop_map(What::Call),
         40 => flock.prop_map(What::Call),
         10 => lock().prop_map(What::Call),
         20 => on_descriptors().prop_map(What::Call),
@@ -128,6 +153,7 @@ pub(super) fn step() -> impl Strategy<Value = Step> {
         1 => any::<bool>().prop_map(|restart| What::Call(Call::Sighandler { restart })),
         5 => Just(What::Fork),
         1 => Just(What::Exec),
+        1 => path().prop_map(What::Execute),
         1 => Just(What::Exit),
         2 => Just(What::Kill),
         2 => Just(What::Signal),
