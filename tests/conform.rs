@@ -68,7 +68,7 @@ fn what_is_no_case_file_is_one_clear_error() {
         (b"{\"name\": \"n\", \"steps\": []}", "line 1: case \"n\" has no steps"),
         (
             b"{\"name\": \"n\", \"steps\": {}}",
-            "line 1: column 24: expected a case with name and steps: invalid type: map",
+            "line 1: column 23: expected a case with name and steps: invalid type: map",
         ),
         (b"[1, 2]", "line 1: column"),
         (
