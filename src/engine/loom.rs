@@ -156,12 +156,12 @@ fn look_around(scenario: &Scenario) -> Result<(), String> {
         }
     }
     let (plan, mut machine) = (scenario.plan(), Machine::default());
-    machine.core.lock().judges = scenario.judges();
+    machine.state_mut().judges = scenario.judges();
     let mut horizon = Horizon { steps: 1, faults: 0 };
     for n in 0..LOOKS {
         let mut look = Look { random: Random::new(0, n, horizon), seats: Seats::default(), crowded: false };
         machine.run(&plan, &mut look);
-        horizon = Horizon { steps: horizon.steps.max(machine.core.lock().step), faults: plan.faults.total() };
+        horizon = Horizon { steps: horizon.steps.max(machine.state().step), faults: plan.faults.total() };
         let seats = look.seats.0.len();
         if seats > SEATS {
             return Err(format!("{seats} agents at once, and loom has {SEATS} threads for them"));

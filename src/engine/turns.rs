@@ -74,25 +74,25 @@ impl Turns {
 
     /// What could be done next: who, and the position of the choice.
     pub(super) fn offers(&self) -> Vec<(u64, u32)> {
-        if self.is_over() { Vec::new() } else { offers(&self.machine.core.lock(), self.faultless) }
+        if self.is_over() { Vec::new() } else { offers(self.machine.state(), self.faultless) }
     }
 
     /// Whether an agent will never have a choice again.
     #[cfg(feature = "shuttle")]
     pub(super) fn gone(&self, agent: u64) -> bool {
-        self.machine.core.lock().gone(agent)
+        self.machine.state().gone(agent)
     }
 
     /// Reads the state of the machine.
     #[cfg(feature = "loom")]
     pub(super) fn with_state<T>(&self, read: impl FnOnce(&State) -> T) -> T {
-        read(&self.machine.core.lock())
+        read(self.machine.state())
     }
 
     /// Takes the choice at that position. Whether it was one by which a task gives others the time to do something.
     pub(super) fn take(&mut self, at: u32, value: &mut dyn FnMut(u32) -> Result<u32, &'static str>) -> bool {
         let (choice, patient) = {
-            let state = self.machine.core.lock();
+            let state = self.machine.state();
             let choice = state.choice(at as usize);
             (choice, state.is_patience(choice))
         };
@@ -123,11 +123,9 @@ impl Turns {
     /// After the end of an execution: adds it up, and says why there is no next one, if there is none.
     pub(super) fn finish(&mut self) {
         self.machine.switch_off();
-        {
-            let state = self.machine.core.lock();
-            self.tally.add(&state);
-            self.tally.keep_evidence(&state, &self.tape);
-        }
+        let state = self.machine.state();
+        self.tally.add(state);
+        self.tally.keep_evidence(state, &self.tape);
         if let Some(End::Violated(violation)) = self.end.take() {
             // Somebody polls, and a search lets nobody else go on: only a fair scheduler comes to an end here.
             let unfair = self.is_search && violation.kind == ViolationKind::Endless;
@@ -186,7 +184,7 @@ pub(super) fn explore(
         ticks: Some(ticks),
         interrupted: interrupted.clone(),
     };
-    turns.machine.core.lock().judges = scenario.judges();
+    turns.machine.state_mut().judges = scenario.judges();
     if turns.is_search {
         turns.plan.steps_max = turns.plan.steps_max.min(SEARCH_STEPS_MAX);
     }

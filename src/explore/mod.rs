@@ -259,7 +259,7 @@ pub(crate) fn explore(scenario: &Scenario, strategy: &Strategy, progress: Progre
         next_tick: 256,
         tape: Vec::new(),
     };
-    run.machine.core.lock().judges = scenario.judges();
+    run.machine.state_mut().judges = scenario.judges();
     let (stop, states) = run.explore();
     let Run { plan, machine, tally, start, .. } = run;
     conclude(scenario, strategy, plan, machine, tally, stop, states, start)
@@ -286,7 +286,7 @@ pub(crate) fn conclude(
         Stop::Count if strategy.exhaustive => {
             Verdict::Inconclusive(format!("{executions} executions were tried, and there are more"))
         }
-        Stop::Count | Stop::Exhausted => match machine.core.lock().vacuous() {
+        Stop::Count | Stop::Exhausted => match machine.state().vacuous() {
             Some(violation) => Verdict::Violated(Box::new(Failure::without_schedule(violation, executions))),
             None => Verdict::Upheld { executions, exhaustive: matches!(stop, Stop::Exhausted) },
         },
@@ -388,11 +388,9 @@ impl Run<'_> {
     fn execute(&mut self, chooser: &mut dyn Chooser) -> Option<Stop> {
         self.tape.clear();
         let end = self.machine.run(&self.plan, &mut replay::Taping { chooser, tape: &mut self.tape });
-        {
-            let state = self.machine.core.lock();
-            self.tally.add(&state);
-            self.tally.keep_evidence(&state, &self.tape);
-        }
+        let state = self.machine.state();
+        self.tally.add(state);
+        self.tally.keep_evidence(state, &self.tape);
         if let End::Violated(violation) = end {
             return Some(Stop::Violated(violation, std::mem::take(&mut self.tape)));
         }
@@ -430,7 +428,7 @@ impl Run<'_> {
         let mut dfs = Dfs::new(cache);
         let steps_max = self.plan.steps_max;
         self.plan.steps_max = steps_max.min(SEARCH_STEPS_MAX);
-        self.machine.core.lock().remember = cache;
+        self.machine.state_mut().remember = cache;
         let stop = loop {
             if self.tally.executions >= until {
                 break Stop::Count;
@@ -445,7 +443,7 @@ impl Run<'_> {
                 break Stop::Exhausted;
             }
         };
-        self.machine.core.lock().remember = false;
+        self.machine.state_mut().remember = false;
         self.plan.steps_max = steps_max;
         (stop, (cache && !dfs.cache_refused).then(|| dfs.states()))
     }

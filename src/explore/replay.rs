@@ -190,11 +190,11 @@ pub(crate) struct Retrial<'r> {
 
 impl Retrial<'_> {
     fn run(&mut self, chooser: &mut dyn Chooser) -> bool {
-        self.machine.core.lock().judges = self.scenario.judges();
+        self.machine.state_mut().judges = self.scenario.judges();
         let end = self.machine.run(self.plan, chooser);
         match self.goal {
             Goal::Kind(kind) => matches!(end, End::Violated(violation) if violation.kind == *kind),
-            Goal::Fact(fact) => self.machine.core.lock().judges.evidence().any(|shown| *shown == *fact),
+            Goal::Fact(fact) => self.machine.state().judges.evidence().any(|shown| *shown == *fact),
         }
     }
 

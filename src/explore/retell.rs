@@ -47,12 +47,9 @@ impl fmt::Display for Told {
 /// last.
 pub(crate) fn retell(scenario: &Scenario, keys: &[&Key]) -> Retold {
     let (plan, mut machine) = (scenario.plan(), Machine::default());
-    {
-        let mut state = machine.core.lock();
-        state.judges = scenario.judges();
-        state.judges.recording = Some(Vec::new());
-        state.judges.kinds = Kinds::ALL;
-    }
+    let judges = &mut machine.state_mut().judges;
+    *judges = scenario.judges();
+    (judges.recording, judges.kinds) = (Some(Vec::new()), Kinds::ALL);
     let mut failed = None;
     for &key in keys {
         if let End::Violated(violation) = machine.run(&plan, &mut Replay::new(&key.deviations)) {
@@ -60,7 +57,7 @@ pub(crate) fn retell(scenario: &Scenario, keys: &[&Key]) -> Retold {
             break;
         }
     }
-    let mut state = machine.core.lock();
+    let state = machine.state_mut();
     let events = state.judges.recording.take().unwrap_or_default();
     let view = KernelView { kernel: &state.kernel, hosts: &state.hosts, tasks: &state.tasks, clock: state.clock };
     let tell = |event: &crate::world::Event| Told {

@@ -35,7 +35,6 @@ use crate::oracle::{Leak, Oracle};
 use crate::sim::kernel::{Ground, Kernel, Quirk};
 use crate::sim::state::Judges;
 use crate::sim::{Body, Exit, Faults, KernelView, Plan, PlannedProcess, Program, SimWorld, Time};
-use crate::world::Kinds;
 use promise::{Always, Finally, Sometimes};
 pub use suite::{Case, Expected, Policy};
 
@@ -73,8 +72,11 @@ where
     E: Into<Exit>,
 {
     Arc::new(move |world| {
-        let future = body(world);
-        Box::pin(async move { future.await.into() })
+        let future = body(world.clone());
+        Box::pin(async move {
+            let exit = future.await.into();
+            world.set_exit(exit);
+        })
     })
 }
 
@@ -406,14 +408,11 @@ impl Scenario {
     pub(crate) fn judges(&self) -> Judges {
         let mut judges = Judges::default();
         for (named, make) in &self.oracles {
-            judges.named.push(*named);
-            judges.oracles.push(make());
+            judges.add(make(), *named);
         }
         if self.leaks {
-            judges.named.push(false);
-            judges.oracles.push(Box::new(Leak::default()));
+            judges.add(Box::new(Leak::default()), false);
         }
-        judges.kinds = judges.oracles.iter().fold(Kinds::NONE, |all, oracle| all | oracle.kinds());
         judges
     }
 }

@@ -9,7 +9,7 @@ use crate::world::{Errno, Kinds, Thread, What};
 
 impl State {
     /// Operations in which there is nothing to choose are done at their announcement.
-    pub(crate) fn immediately(&mut self, id: TaskId, op: &Op) -> Option<Outcome> {
+    pub(crate) fn immediately(&mut self, id: TaskId, op: &Op) -> Option<Ret> {
         match *op {
             Op::Join { task } => {
                 let joined = &self.tasks[task as usize];
@@ -17,14 +17,14 @@ impl State {
                 let completed = joined.completed;
                 ended.then(|| {
                     self.remember_value(id, past);
-                    Ok(Ret::Flag(completed))
+                    Ret::Flag(completed)
                 })
             }
             Op::Notified { notify } => {
-                std::mem::take(&mut self.notifies[notify as usize].stored).then_some(Ok(Ret::Flag(false)))
+                std::mem::take(&mut self.notifies[notify as usize].stored).then_some(Ret::Flag(false))
             }
-            Op::Wait { pid } => self.child_output(pid).map(|output| Ok(Ret::Output(output.into()))),
-            Op::Choose { of: 1 } => Some(Ok(Ret::Number(0))),
+            Op::Wait { pid } => self.child_output(pid).map(|output| Ret::Output(output.into())),
+            Op::Choose { of: 1 } => Some(Ret::Number(0)),
             _ => None,
         }
     }
@@ -46,8 +46,10 @@ impl State {
                 self.kernel.used_by(pid, fd, task);
                 if self.kernel.is_pipe(pid, fd) {
                     self.watch_inode(id, fd, pid);
+                    self.evaluate(id);
+                } else {
+                    self.enable(id);
                 }
-                self.evaluate(id);
             }
             Op::LockThread { mutex } => {
                 self.mutexes[mutex as usize].blocked.push(id);
@@ -152,28 +154,42 @@ impl State {
     }
 
     /// The engine chose this operation: it acts. `choose` picks among the alternatives that some operations have.
-    pub(crate) fn act(&mut self, id: OpId, choose: &mut dyn FnMut(u32) -> u32) {
+    /// Returns the task, if it is to be polled before anything else.
+    #[inline(always)]
+    pub(crate) fn act(&mut self, id: OpId, choose: &mut dyn FnMut(u32) -> u32) -> Option<TaskId> {
         let pending = &self.ops[id.slot as usize];
-        let owner = pending.owner;
-        let op = pending.op.clone();
-        match (owner, op) {
-            (Owner::Process(_), Op::Exec { child }) => {
+        let goes_on = match (pending.owner, &pending.op) {
+            (Owner::Task(task), op) if op.is_system_call() => self.system_call(id, task),
+            _ => {
+                self.act_slowly(id, choose);
+                None
+            }
+        };
+        self.settle();
+        goes_on
+    }
+
+    fn act_slowly(&mut self, id: OpId, choose: &mut dyn FnMut(u32) -> u32) {
+        let pending = &self.ops[id.slot as usize];
+        match (pending.owner, &pending.op) {
+            (Owner::Process(_), &Op::Exec { child }) => {
                 self.forget(id);
                 self.exec_child(child);
             }
-            (Owner::Process(_), Op::Die { pid }) => {
+            (Owner::Process(_), &Op::Die { pid }) => {
                 if !self.close_next(pid) {
                     self.forget(id);
                     self.process_ended(pid);
                 }
             }
             (Owner::Process(_), op) => unreachable!("{op:?} is no operation of a process"),
-            (Owner::Task(task), op) => self.act_for(id, task, op, choose),
+            (Owner::Task(task), _) => self.act_in_process(id, task, choose),
         }
-        self.settle();
     }
 
-    fn act_for(&mut self, id: OpId, task: TaskId, op: Op, choose: &mut dyn FnMut(u32) -> u32) {
+    /// What happens among the tasks of a process, and around it.
+    fn act_in_process(&mut self, id: OpId, task: TaskId, choose: &mut dyn FnMut(u32) -> u32) {
+        let op = self.ops[id.slot as usize].op.clone();
         match op {
             Op::Acquire { semaphore, permits } => self.acquire(id, semaphore, permits),
             Op::TryAcquire { semaphore, permits } => {
@@ -204,39 +220,46 @@ impl State {
                 self.complete(id, Ok(Ret::Number(value.into())));
             }
             Op::Yield => self.complete(id, Ok(Ret::Unit)),
-            Op::Fork { command } => self.fork_child(id, task, &command),
-            op => {
-                let pid = self.tasks[task as usize].pid;
-                let name = op.name();
-                let subject = self.wants(Kinds::FAILURES).then(|| self.subject(pid, &op));
-                let outcome = self.system_call(id, task, op);
-                if let Some(outcome) = outcome {
-                    if let (Err(errno), Some(subject)) = (&outcome, subject)
-                        && !(name == "try-flock" && *errno == Errno::Again)
-                    {
-                        self.emit_failed(pid, Some(task), name, subject, *errno);
-                    }
-                    self.complete(id, outcome);
-                }
+            Op::Fork { launch } => {
+                let command = self.launches[launch as usize].clone();
+                self.fork_child(id, task, &command);
+            }
+            op => unreachable!("{op:?} is a system call"),
+        }
+    }
+
+    /// The synchronous calls.
+    #[inline(always)]
+    fn system_call(&mut self, id: OpId, task: TaskId) -> Option<TaskId> {
+        let pid = self.tasks[task as usize].pid;
+        let pending = &self.ops[id.slot as usize];
+        let outcome = if let Op::Flock { fd, mode, .. } = pending.op {
+            match self.flock(id, task, fd, mode) {
+                Some(outcome) => outcome,
+                None => return None,
+            }
+        } else {
+            if let Op::Read { fd, .. } | Op::Write { fd, .. } = pending.op
+                && self.kernel.is_pipe(pid, fd)
+                && let Ok(ino) = self.kernel.inode_of(pid, fd)
+            {
+                self.unwatch_inode(id, ino);
+            }
+            self.call(id, task, pid)
+        };
+        if let Err(errno) = outcome
+            && self.wants(Kinds::FAILURES)
+        {
+            let op = &self.ops[id.slot as usize].op;
+            if !(matches!(op, Op::TryFlock { .. }) && errno == Errno::Again) {
+                let (name, subject) = (op.name(), self.subject(pid, op));
+                self.emit_failed(pid, Some(task), name, subject, errno);
             }
         }
+        self.return_from_call(id, outcome)
     }
 
-    /// The synchronous calls. `None`: it waits on (the second half of a conversion).
-    fn system_call(&mut self, id: OpId, task: TaskId, op: Op) -> Option<Outcome> {
-        let pid = self.tasks[task as usize].pid;
-        if let Op::Flock { fd, mode, .. } = op {
-            return self.flock(id, task, fd, mode);
-        }
-        if let Op::Read { fd, .. } | Op::Write { fd, .. } = op
-            && self.kernel.is_pipe(pid, fd)
-            && let Ok(ino) = self.kernel.inode_of(pid, fd)
-        {
-            self.unwatch_inode(id, ino);
-        }
-        Some(self.call(task, pid, op))
-    }
-
+    /// `None`: it waits on (the second half of a conversion).
     fn flock(&mut self, id: OpId, task: TaskId, fd: u32, mode: crate::world::LockMode) -> Option<Outcome> {
         let pid = self.tasks[task as usize].pid;
         let ino = match self.kernel.inode_of(pid, fd) {
@@ -283,15 +306,19 @@ impl State {
         }
     }
 
-    fn call(&mut self, task: TaskId, pid: u32, op: Op) -> Outcome {
+    fn call(&mut self, id: OpId, task: TaskId, pid: u32) -> Outcome {
         let by = Some(task);
-        match op {
+        match self.ops[id.slot as usize].op {
             Op::Open { path, options } => {
-                let opened = self.kernel.open(pid, &path, options)?;
+                let opened = self.kernel.open(pid, &self.names[path], options)?;
                 self.kernel.used_by(pid, opened.descriptor, task);
                 if self.wants(Kinds::DESCRIPTORS) {
                     let Opened { descriptor, file, created, truncated } = opened;
-                    self.emit(pid, by, What::Open { path, descriptor, file, created, truncated });
+                    self.emit(
+                        pid,
+                        by,
+                        What::Open { path: self.names[path].clone(), descriptor, file, created, truncated },
+                    );
                 }
                 Ok(Ret::Fd(opened.descriptor))
             }
@@ -317,11 +344,11 @@ impl State {
                 }
                 Ok(Ret::Bytes(bytes))
             }
-            Op::Write { fd, data } => {
+            Op::Write { fd, ref data } => {
                 if fd == 1 && self.hosts[pid as usize].launch.is_some() {
-                    self.hosts[pid as usize].stdout.extend_from_slice(&data);
+                    self.hosts[pid as usize].stdout.extend_from_slice(data);
                 }
-                let bytes = self.kernel.write(pid, fd, &data)?;
+                let bytes = self.kernel.write(pid, fd, data)?;
                 if self.wants(Kinds::CONTENT) {
                     let (path, file, _) = self.kernel.describe(pid, fd)?;
                     self.emit(pid, by, What::Write { path, descriptor: fd, file, bytes });
@@ -354,49 +381,57 @@ impl State {
                 Ok(Ret::Stat(stat.into()))
             }
             Op::Stat { path, follow } => {
-                let stat = self.kernel.stat(pid, &path, follow)?;
-                self.emit(pid, by, What::Stat { path });
+                let stat = self.kernel.stat(pid, &self.names[path], follow)?;
+                self.tell(pid, by, Kinds::OTHER, |names| What::Stat { path: names[path].clone() });
                 Ok(Ret::Stat(stat.into()))
             }
             Op::Rename { from, to, flags } => {
                 let id = Kernel::file_id;
-                let (ino, replaced) = self.kernel.rename(pid, &from, &to, flags)?;
-                self.emit(pid, by, What::Rename { from, to, file: id(ino), replaced: replaced.map(id) });
+                let (ino, replaced) = self.kernel.rename(pid, &self.names[from], &self.names[to], flags)?;
+                self.tell(pid, by, Kinds::NAMES, |names| {
+                    let (from, to) = (names[from].clone(), names[to].clone());
+                    What::Rename { from, to, file: id(ino), replaced: replaced.map(id) }
+                });
                 Ok(Ret::Unit)
             }
             Op::Link { existing, new } => {
+                let (existing, new) = (self.names[existing].clone(), self.names[new].clone());
                 self.kernel.link(pid, &existing, &new)?;
                 self.emit(pid, by, What::Link { existing, new, symbolic: false });
                 Ok(Ret::Unit)
             }
             Op::Symlink { target, path } => {
-                self.kernel.symlink(pid, &target, &path)?;
-                self.emit(pid, by, What::Link { existing: target, new: path, symbolic: true });
+                let (existing, new) = (self.names[target].clone(), self.names[path].clone());
+                self.kernel.symlink(pid, &existing, &new)?;
+                self.emit(pid, by, What::Link { existing, new, symbolic: true });
                 Ok(Ret::Unit)
             }
             Op::ReadLink { path } => {
-                let target = self.kernel.read_link(pid, &path)?;
-                self.emit(pid, by, What::Stat { path });
+                let target = self.kernel.read_link(pid, &self.names[path])?;
+                self.tell(pid, by, Kinds::OTHER, |names| What::Stat { path: names[path].clone() });
                 Ok(Ret::Text(target))
             }
             Op::Unlink { path } => {
-                let ino = self.kernel.unlink(pid, &path)?;
-                self.emit(pid, by, What::Unlink { path, file: Kernel::file_id(ino) });
+                let ino = self.kernel.unlink(pid, &self.names[path])?;
+                self.tell(pid, by, Kinds::NAMES, |names| What::Unlink {
+                    path: names[path].clone(),
+                    file: Kernel::file_id(ino),
+                });
                 Ok(Ret::Unit)
             }
             Op::MakeDir { path } => {
-                self.kernel.mkdir(pid, &path)?;
-                self.emit(pid, by, What::MakeDir { path });
+                self.kernel.mkdir(pid, &self.names[path])?;
+                self.tell(pid, by, Kinds::NAMES, |names| What::MakeDir { path: names[path].clone() });
                 Ok(Ret::Unit)
             }
             Op::RemoveDir { path } => {
-                self.kernel.rmdir(pid, &path)?;
-                self.emit(pid, by, What::RemoveDir { path });
+                self.kernel.rmdir(pid, &self.names[path])?;
+                self.tell(pid, by, Kinds::NAMES, |names| What::RemoveDir { path: names[path].clone() });
                 Ok(Ret::Unit)
             }
             Op::ReadDir { path } => {
-                let entries = self.kernel.read_dir(pid, &path)?;
-                self.emit(pid, by, What::ReadDir { path });
+                let entries = self.kernel.read_dir(pid, &self.names[path])?;
+                self.tell(pid, by, Kinds::OTHER, |names| What::ReadDir { path: names[path].clone() });
                 Ok(Ret::Entries(entries))
             }
             Op::Pipe => {
@@ -439,14 +474,15 @@ impl State {
                 self.kill(child);
                 Ok(Ret::Unit)
             }
-            op => unreachable!("{op:?} is no system call"),
+            ref op => unreachable!("{op:?} is no system call"),
         }
     }
 
     /// The future of an operation was dropped.
     pub(crate) fn retract(&mut self, id: OpId) {
         let Some(pending) = self.pending(id) else { return };
-        let (owner, stage, op) = (pending.owner, pending.stage.clone(), pending.op.clone());
+        let (owner, stage, op) = (pending.owner, pending.stage, pending.op.clone());
+        let outcome = pending.outcome.clone();
         let Owner::Task(task) = owner else { return };
         let pid = self.tasks[task as usize].pid;
         self.forget(id);
@@ -454,19 +490,22 @@ impl State {
             return;
         }
         match (op, stage) {
-            (Op::Acquire { semaphore, permits }, Stage::Acted(Ok(Ret::Number(holder)))) => {
-                self.release_permits(semaphore, holder as TaskId, permits);
-            }
-            (Op::TryAcquire { semaphore, permits }, Stage::Acted(Ok(Ret::Number(holder)))) => {
-                self.release_permits(semaphore, holder as TaskId, permits);
+            (Op::Acquire { semaphore, permits } | Op::TryAcquire { semaphore, permits }, Stage::Acted) => {
+                if let Ok(Ret::Number(holder)) = outcome {
+                    self.release_permits(semaphore, holder as TaskId, permits);
+                }
             }
             (Op::Acquire { semaphore, .. }, Stage::Queued) => self.leave_semaphore(id, semaphore),
-            (Op::LockMutex { mutex } | Op::LockThread { mutex }, Stage::Acted(_)) => self.release_mutex(mutex),
+            (Op::LockMutex { mutex } | Op::LockThread { mutex }, Stage::Acted) => self.release_mutex(mutex),
             (Op::LockMutex { mutex } | Op::LockThread { mutex }, _) => {
                 self.mutexes[mutex as usize].queue.retain(|&other| other != id);
                 self.mutexes[mutex as usize].blocked.retain(|&other| other != id);
             }
-            (Op::Notified { notify }, Stage::Acted(Ok(Ret::Flag(true)))) => self.pass_notification_on(notify),
+            (Op::Notified { notify }, Stage::Acted) => {
+                if outcome == Ok(Ret::Flag(true)) {
+                    self.pass_notification_on(notify);
+                }
+            }
             (Op::Notified { notify }, Stage::Queued) => {
                 self.notifies[notify as usize].queue.retain(|&other| other != id);
             }

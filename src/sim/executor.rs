@@ -13,12 +13,12 @@ use super::kernel::Pid;
 use super::operation::{Op, OpId, Outcome, Owner, Pending, Ret, Stage};
 use super::state::{Choice, Phase, State, Task, TaskFuture, TaskId};
 use crate::oracle::{Violation, ViolationKind};
-use crate::world::{Kinds, Thread, What};
+use crate::world::{Errno, Error, Kinds, Thread, What};
 
 /// What an announcement came to.
 pub(crate) enum Announced {
     /// There was nothing to choose, and here is the result.
-    Done(Outcome),
+    Done(Ret),
     /// The engine will say when.
     Waits(OpId),
 }
@@ -30,6 +30,7 @@ impl State {
         // A section runs for the task that gave it away: it starts with that task's past.
         let parent = self.current;
         let past = parent.map_or(0, |parent| self.tasks[parent as usize].past);
+        let home = self.vacant_slot();
         self.tasks.push(Task {
             pid,
             name,
@@ -37,7 +38,8 @@ impl State {
             thread,
             phase: Phase::Queued,
             has_thread: false,
-            ops: SmallVec::new(),
+            home,
+            others: Vec::new(),
             occupied: None,
             deferred: Vec::new(),
             has_deferred: false,
@@ -64,7 +66,7 @@ impl State {
             Thread::Pool => host.pool_tasks += 1,
             Thread::Own => {}
         }
-        if self.wants(Kinds::LIVES) {
+        if self.wants(Kinds::TASKS) {
             let name = self.tasks[id as usize].name.clone();
             self.emit(pid, Some(id), What::TaskStarted { name, thread, parent });
         }
@@ -177,6 +179,7 @@ impl State {
     }
 
     /// Before a poll.
+    #[inline(always)]
     pub(crate) fn enter(&mut self, id: TaskId) {
         let task = &mut self.tasks[id as usize];
         debug_assert!(task.has_thread && task.phase == Phase::Scheduled);
@@ -185,6 +188,7 @@ impl State {
     }
 
     /// After a poll that came to no end. `true`: poll again at once.
+    #[inline(always)]
     pub(crate) fn leave_pending(&mut self, id: TaskId) -> bool {
         self.current = None;
         let task = &mut self.tasks[id as usize];
@@ -197,7 +201,7 @@ impl State {
             return true;
         }
         task.phase = Phase::Suspended;
-        if task.ops.is_empty() {
+        if !self.ops[task.home as usize].live && task.others.is_empty() {
             let name = self.task_name(id);
             self.violate(Violation::new(
                 ViolationKind::ForeignAwait,
@@ -236,7 +240,7 @@ impl State {
         self.run_queue.retain(|&other| other != id);
         self.give_thread_up(id);
         self.feed(pid);
-        if self.wants(Kinds::LIVES) {
+        if self.wants(Kinds::TASKS) {
             self.emit(pid, Some(id), What::TaskEnded { completed });
         }
         for op in joiners {
@@ -275,40 +279,53 @@ impl State {
 
     // ---- announcements --------------------------------------------------------------------------------------------------------
 
+    #[inline(always)]
     pub(crate) fn pending(&self, id: OpId) -> Option<&Pending> {
         self.ops.get(id.slot as usize).filter(|p| p.live && p.generation == id.generation)
     }
 
+    #[inline(always)]
     fn pending_mut(&mut self, id: OpId) -> Option<&mut Pending> {
         self.ops.get_mut(id.slot as usize).filter(|p| p.live && p.generation == id.generation)
     }
 
-    pub(crate) fn new_op(&mut self, owner: Owner, op: Op, stage: Stage, waker: Option<Waker>) -> OpId {
-        let mut pending =
-            Pending { owner, op, stage, seq: 0, place: None, blocks: false, waker, generation: 0, live: true };
-        let slot = match self.free_ops.pop() {
-            Some(slot) => {
-                pending.generation = self.ops[slot as usize].generation + 1;
-                self.ops[slot as usize] = pending;
-                slot
-            }
-            None => {
-                self.ops.push(pending);
-                (self.ops.len() - 1) as u32
-            }
-        };
-        let id = OpId { slot, generation: self.ops[slot as usize].generation };
-        if let Owner::Task(task) = owner {
-            let task = &mut self.tasks[task as usize];
-            self.ops[slot as usize].seq = task.announced;
-            task.announced += 1;
-            task.ops.push(id);
-        }
-        id
+    /// What a task has announced and not yet fetched.
+    pub(crate) fn ops_of(&self, id: TaskId) -> impl Iterator<Item = OpId> + '_ {
+        let Task { home: slot, ref others, .. } = self.tasks[id as usize];
+        let home = &self.ops[slot as usize];
+        let one = home.live.then_some(OpId { slot, generation: home.generation });
+        one.into_iter().chain(others.iter().copied())
+    }
+
+    /// A free slot in the table of operations.
+    fn vacant_slot(&mut self) -> u32 {
+        self.free_ops.pop().unwrap_or_else(|| {
+            self.ops.push(Pending::vacant());
+            (self.ops.len() - 1) as u32
+        })
+    }
+
+    /// Puts an operation into a slot.
+    #[inline(always)]
+    fn fill(&mut self, slot: u32, owner: Owner, op: Op, seq: u32, waker: Option<Waker>) -> OpId {
+        let pending = &mut self.ops[slot as usize];
+        debug_assert!(!pending.live && pending.place.is_none() && !pending.blocks);
+        pending.generation += 1;
+        (pending.owner, pending.op, pending.waker, pending.live) = (owner, op, waker, true);
+        (pending.stage, pending.seq) = (Stage::Announced, seq);
+        OpId { slot, generation: pending.generation }
+    }
+
+    /// Announces what a process does as a whole.
+    pub(crate) fn announce_of_process(&mut self, pid: Pid, op: Op) {
+        let slot = self.vacant_slot();
+        let id = self.fill(slot, Owner::Process(pid), op, 0, None);
+        self.enable(id);
     }
 
     /// Whether a future of the running task must wait because a synchronous call of another one keeps the thread; if so,
     /// it is polled again when that has returned.
+    #[inline(always)]
     pub(crate) fn thread_is_occupied(&mut self, by_other_than: Option<OpId>, waker: &Waker) -> bool {
         let id = self.current();
         let task = &mut self.tasks[id as usize];
@@ -321,64 +338,99 @@ impl State {
     }
 
     /// The first poll of an operation.
+    #[inline(always)]
     pub(crate) fn announce(&mut self, op: Op, waker: &Waker) -> Announced {
         let id = self.current();
-        if let Some(outcome) = self.immediately(id, &op) {
-            return Announced::Done(outcome);
+        if op.may_need_no_step()
+            && let Some(ret) = self.immediately(id, &op)
+        {
+            return Announced::Done(ret);
         }
-        let synchronous = op.is_synchronous();
+        let (synchronous, waits) = (op.is_synchronous(), op.may_have_to_wait());
         let waker = self.others_waker(waker);
-        let op = self.new_op(Owner::Task(id), op, Stage::Announced, waker);
+        let task = &mut self.tasks[id as usize];
+        let (home, seq) = (task.home, task.announced);
+        task.announced += 1;
+        let op = if self.ops[home as usize].live {
+            let slot = self.vacant_slot();
+            let op = self.fill(slot, Owner::Task(id), op, seq, waker);
+            self.tasks[id as usize].others.push(op);
+            op
+        } else {
+            self.fill(home, Owner::Task(id), op, seq, waker)
+        };
         if synchronous {
             self.tasks[id as usize].occupied = Some(op);
         }
-        self.watch(op);
+        if waits {
+            self.watch(op)
+        } else {
+            self.enable(op)
+        }
         Announced::Waits(op)
     }
 
     /// A waker that is to be woken: that of a future within a task, which somebody else polls.
+    #[inline(always)]
     fn others_waker(&self, waker: &Waker) -> Option<Waker> {
         let ours = self.polls.as_ref().is_some_and(|polls| polls.will_wake(waker));
         (!ours).then(|| waker.clone())
     }
 
-    /// A later poll: the result, if it has acted.
-    pub(crate) fn fetch(&mut self, id: OpId, waker: &Waker) -> Option<Outcome> {
-        let pending = self.pending(id).expect("an operation lives until it is fetched or dropped");
-        if !matches!(pending.stage, Stage::Acted(_)) {
+    /// A later poll: the result, if it has acted. An error names what it was about.
+    #[inline(always)]
+    pub(crate) fn fetch(&mut self, id: OpId, waker: &Waker) -> Option<Result<Ret, Error>> {
+        let pending = &mut self.ops[id.slot as usize];
+        debug_assert!(pending.live && pending.generation == id.generation, "it lives until it is fetched or dropped");
+        if pending.stage != Stage::Acted {
             if !pending.waker.as_ref().is_some_and(|w| w.will_wake(waker)) {
                 self.ops[id.slot as usize].waker = self.others_waker(waker);
             }
             return None;
         }
-        let pending = &mut self.ops[id.slot as usize];
-        let Stage::Acted(outcome) = std::mem::replace(&mut pending.stage, Stage::Announced) else { unreachable!() };
-        self.forget(id);
-        Some(outcome)
+        let outcome = std::mem::replace(&mut pending.outcome, Ok(Ret::Unit));
+        // It has been in no list since it acted.
+        (pending.live, pending.waker) = (false, None);
+        let Owner::Task(task) = pending.owner else { unreachable!("processes fetch nothing") };
+        self.free(id, task);
+        Some(outcome.map_err(|errno| self.error(id, task, errno)))
+    }
+
+    #[cold]
+    fn error(&self, id: OpId, task: TaskId, errno: Errno) -> Error {
+        let op = &self.ops[id.slot as usize].op;
+        Error::new(errno, op.name(), self.subject_of_error(self.tasks[task as usize].pid, op))
+    }
+
+    /// The slot of an operation of a task is free again. A task keeps its home.
+    #[inline(always)]
+    fn free(&mut self, id: OpId, task: TaskId) {
+        let task = &mut self.tasks[task as usize];
+        if task.home != id.slot {
+            task.others.retain(|other| *other != id);
+            self.free_ops.push(id.slot);
+        }
     }
 
     /// Takes an operation out of every list.
     pub(crate) fn forget(&mut self, id: OpId) {
         self.disable(id);
         self.no_longer_blocks(id);
-        let slot = id.slot as usize;
-        let owner = self.ops[slot].owner;
-        (self.ops[slot].live, self.ops[slot].waker) = (false, None);
-        self.free_ops.push(id.slot);
-        if let Owner::Task(task) = owner {
-            let task = &mut self.tasks[task as usize];
-            if let Some(at) = task.ops.iter().position(|&other| other == id) {
-                task.ops.remove(at);
-            }
-            if task.occupied == Some(id) {
-                task.occupied = None;
-                self.end_occupation(owner);
+        let pending = &mut self.ops[id.slot as usize];
+        (pending.live, pending.waker) = (false, None);
+        match pending.owner {
+            Owner::Process(_) => self.free_ops.push(id.slot),
+            Owner::Task(task) => {
+                self.free(id, task);
+                if self.tasks[task as usize].occupied == Some(id) {
+                    self.tasks[task as usize].occupied = None;
+                    self.end_occupation(task);
+                }
             }
         }
     }
 
-    fn end_occupation(&mut self, owner: Owner) {
-        let Owner::Task(id) = owner else { return };
+    fn end_occupation(&mut self, id: TaskId) {
         let task = &mut self.tasks[id as usize];
         if std::mem::take(&mut task.has_deferred) {
             let deferred = std::mem::take(&mut task.deferred);
@@ -390,28 +442,58 @@ impl State {
 
     /// An operation has its result; its task is told.
     pub(crate) fn complete(&mut self, id: OpId, outcome: Outcome) {
-        self.disable(id);
-        let remember = self.remember;
-        let Some(pending) = self.pending_mut(id) else { return };
-        let Owner::Task(task_id) = pending.owner else { return };
-        // Its arguments too: what tasks share beside the World shows in what they ask for.
-        let value = if remember { super::fingerprint::hash(&(pending.seq, &pending.op, &outcome)) } else { 0 };
-        pending.stage = Stage::Acted(outcome);
+        if self.pending(id).is_some()
+            && let Some(task) = self.conclude(id, outcome)
+        {
+            self.wake(task);
+        }
+    }
+
+    /// The same for a system call of a task, which has kept its thread: the task, if it can be polled at once.
+    #[inline(always)]
+    pub(crate) fn return_from_call(&mut self, id: OpId, outcome: Outcome) -> Option<TaskId> {
+        let id = self.conclude(id, outcome)?;
+        let task = &mut self.tasks[id as usize];
+        if task.phase == Phase::Suspended {
+            debug_assert!(task.has_thread && task.occupied.is_none());
+            task.phase = Phase::Scheduled;
+            return Some(id);
+        }
+        self.wake(id);
+        None
+    }
+
+    /// Leaves the result of an operation for its task to fetch: the task.
+    #[inline(always)]
+    fn conclude(&mut self, id: OpId, outcome: Outcome) -> Option<TaskId> {
+        let pending = &mut self.ops[id.slot as usize];
+        let Owner::Task(task_id) = pending.owner else { return None };
+        if self.remember {
+            // Its arguments too: what tasks share beside the World shows in what they ask for.
+            let value = super::fingerprint::hash(&(pending.seq, &pending.op, &outcome));
+            let task = &mut self.tasks[task_id as usize];
+            task.past = super::fingerprint::mix(task.past, value);
+        }
+        (pending.stage, pending.outcome) = (Stage::Acted, outcome);
         if let Some(waker) = &pending.waker {
             waker.wake_by_ref();
         }
-        self.remember_value(task_id, value);
+        if let Some(place) = pending.place.take() {
+            self.close_gap(place);
+        }
         let task = &mut self.tasks[task_id as usize];
         if task.occupied == Some(id) {
             task.occupied = None;
-            self.end_occupation(Owner::Task(task_id));
+            self.end_occupation(task_id);
         }
-        self.wake(task_id);
+        Some(task_id)
     }
 
+    #[inline(always)]
     pub(crate) fn enable(&mut self, id: OpId) {
-        if self.ops[id.slot as usize].place.is_none() {
-            self.ops[id.slot as usize].place = Some(self.enabled.len() as u32);
+        let pending = &mut self.ops[id.slot as usize];
+        if pending.place.is_none() {
+            pending.place = Some(self.enabled.len() as u32);
             self.enabled.push(id);
             self.no_longer_blocks(id);
         }
@@ -426,6 +508,7 @@ impl State {
         }
     }
 
+    #[inline(always)]
     fn no_longer_blocks(&mut self, id: OpId) {
         let pending = &mut self.ops[id.slot as usize];
         if std::mem::take(&mut pending.blocks)
@@ -436,7 +519,14 @@ impl State {
     }
 
     pub(crate) fn disable(&mut self, id: OpId) {
-        let Some(place) = self.pending_mut(id).and_then(|p| p.place.take()) else { return };
+        if let Some(place) = self.pending_mut(id).and_then(|p| p.place.take()) {
+            self.close_gap(place);
+        }
+    }
+
+    /// An operation has left the list of those that could act.
+    #[inline(always)]
+    fn close_gap(&mut self, place: u32) {
         self.enabled.swap_remove(place as usize);
         if let Some(&moved) = self.enabled.get(place as usize) {
             self.ops[moved.slot as usize].place = Some(place);
@@ -444,6 +534,7 @@ impl State {
     }
 
     /// What an engine can choose among now, by position; see [`choice`](State::choice).
+    #[inline(always)]
     pub(crate) fn choice_count(&self) -> usize {
         let ready: usize = self.hungry.iter().map(|&pid| self.hosts[pid as usize].ready.len()).sum();
         self.enabled.len() + self.due.len() + ready + self.fault_choices.len()
@@ -455,6 +546,7 @@ impl State {
     }
 
     /// The choice at a position.
+    #[inline(always)]
     pub(crate) fn choice(&self, mut at: usize) -> Choice {
         for list in [&self.enabled, &self.due] {
             match list.get(at) {

@@ -126,10 +126,14 @@ impl State {
         for (id, task) in self.tasks.iter().enumerate() {
             let mut one = Wide::new();
             (names[id], task.past, task.phase, task.has_thread, task.aborting, task.completed).hash(&mut one);
-            for op in &task.ops {
-                let pending = self.pending(*op)?;
-                (pending.seq, &pending.op, &pending.stage, task.occupied == Some(*op)).hash(&mut one);
+            let mut ops = 0u64;
+            for op in self.ops_of(id as TaskId) {
+                let pending = self.pending(op)?;
+                let outcome = (pending.stage == Stage::Acted).then_some(&pending.outcome);
+                let told = (pending.seq, &pending.op, pending.stage, outcome, task.occupied == Some(op));
+                ops = ops.wrapping_add(hash(&told));
             }
+            ops.hash(&mut one);
             tasks = tasks.wrapping_add(one.wide());
         }
         tasks.hash(state);
@@ -154,8 +158,8 @@ impl State {
         }
         let regions = self.regions.values().fold(0u64, |sum, region| sum.wrapping_add(hash(region)));
         (regions, self.faults).hash(state);
-        for oracle in &self.judges.oracles {
-            oracle.state()?.hash(state);
+        for judge in &self.judges.all {
+            judge.oracle.state()?.hash(state);
         }
         Some(())
     }

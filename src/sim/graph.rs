@@ -66,8 +66,8 @@ impl State {
                     by_process: None,
                 }),
                 Phase::Suspended => {
-                    let ops = task.ops.iter().filter_map(|&op| self.pending(op));
-                    let unfinished = ops.filter(|p| !matches!(p.stage, Stage::Acted(_)));
+                    let ops = self.ops_of(id).filter_map(|op| self.pending(op));
+                    let unfinished = ops.filter(|p| !matches!(p.stage, Stage::Acted));
                     waits.extend(unfinished.filter_map(|p| self.wait_of(id, &p.op)));
                 }
                 _ => {}

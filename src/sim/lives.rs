@@ -4,11 +4,14 @@
 //! that the parent releases by `close` in that window is still held. Death is many steps: a killed process is marked dead first,
 //! so that no destructor of it has an effect, and then its descriptors go one by one.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
+
+use smallvec::SmallVec;
 
 use super::Exit;
 use super::kernel::Pid;
-use super::operation::{Launch, Op, OpId, Owner, Ret, Stage};
+use super::operation::{Launch, Op, OpId, Ret, Stage};
 use super::state::{Choice, Host, Phase, State, TaskFuture, TaskId};
 use crate::oracle::{Violation, ViolationKind};
 use crate::world::{Errno, Output, Status, Thread, What};
@@ -18,7 +21,14 @@ const SIGKILL: i32 = 9;
 
 impl State {
     /// Adds a process; the caller starts its first task.
-    pub(crate) fn add_host(&mut self, name: Arc<str>, workers: u32, pool: u32) -> &mut Host {
+    pub(crate) fn add_host(
+        &mut self,
+        name: Arc<str>,
+        workers: u32,
+        pool: u32,
+        args: Arc<Vec<String>>,
+        env: Arc<BTreeMap<String, String>>,
+    ) -> &mut Host {
         let host = Host {
             name,
             workers,
@@ -35,8 +45,8 @@ impl State {
             alive: true,
             may_fail: false,
             killable: false,
-            args: Arc::default(),
-            env: Arc::default(),
+            args,
+            env,
             inherited: Vec::new(),
             waiters: Vec::new(),
             status: None,
@@ -109,7 +119,7 @@ impl State {
             }
             task.phase = Phase::Dead;
             self.live -= 1;
-            for op in std::mem::take(&mut self.tasks[id as usize].ops) {
+            for op in self.ops_of(id).collect::<SmallVec<[OpId; 4]>>() {
                 self.withdraw_dead(op);
             }
             self.run_queue.retain(|&other| other != id);
@@ -122,8 +132,7 @@ impl State {
         self.kernel.end(pid, status);
         if self.close_next(pid) {
             self.live += 1;
-            let op = self.new_op(Owner::Process(pid), Op::Die { pid }, Stage::Announced, None);
-            self.enable(op);
+            self.announce_of_process(pid, Op::Die { pid });
         } else {
             self.live += 1;
             self.process_ended(pid);
@@ -148,11 +157,12 @@ impl State {
 
     /// One step of dying; `false` once everything is closed.
     pub(crate) fn close_next(&mut self, pid: Pid) -> bool {
-        let mut closed = Vec::new();
+        let mut closed = std::mem::take(&mut self.closed);
         let more = self.kernel.close_next(pid, &mut closed);
-        for (fd, one) in closed {
+        for (fd, one) in closed.drain(..) {
             self.emit_closed(pid, None, fd, one);
         }
+        self.closed = closed;
         more
     }
 
@@ -162,9 +172,9 @@ impl State {
         self.live -= 1;
         self.hosts[pid as usize].status = Some(status);
         self.emit(pid, None, What::Ended { status });
-        let output = self.child_output(pid).expect("it has ended");
         for waiter in std::mem::take(&mut self.hosts[pid as usize].waiters) {
-            self.complete(waiter, Ok(Ret::Output(output.clone().into())));
+            let output = self.child_output(pid).expect("it has ended");
+            self.complete(waiter, Ok(Ret::Output(output.into())));
         }
     }
 
@@ -204,14 +214,14 @@ impl State {
         }
         let programs = self.programs.clone();
         let (workers, pool) = programs.get(command.program()).map_or((1, 1), |program| (program.workers, program.pool));
-        let host = self.add_host(format!("{}.{child}", command.program()).into(), workers, pool);
-        (host.args, host.env, host.may_fail) = (command.argv.clone().into(), Arc::new(env), true);
+        let name = format!("{}.{child}", command.program());
+        let host = self.add_host(name.into(), workers, pool, command.argv.clone().into(), env.into());
+        host.may_fail = true;
         host.launch = Some((command.clone(), Some(id), transient));
         self.emit(pid, Some(task), What::Forked { child, program: command.program().into() });
         self.live += 1; // the child between fork and exec
         self.queue_up(id);
-        let exec = self.new_op(Owner::Process(child), Op::Exec { child }, Stage::Announced, None);
-        self.enable(exec);
+        self.announce_of_process(child, Op::Exec { child });
     }
 
     /// The output pipes first, so that numbers 0 and 2 of the list are the ends to read from.
@@ -266,7 +276,7 @@ impl State {
                 if let Some(nofile) = program.nofile {
                     self.kernel.set_descriptor_limit(child, nofile);
                 }
-                self.pending_mains.push((child, program.body));
+                self.pending_mains.push_back((child, program.body));
                 parent_waits.map(|_| self.child_handle(parent, child, &command, &transient))
             }
             Err(errno) => {
@@ -375,7 +385,8 @@ impl State {
             }
             Choice::Expire(op) => {
                 self.faults.timeouts -= 1;
-                self.act(op, &mut |_| 0);
+                let goes_on = self.act(op, &mut |_| 0);
+                debug_assert!(goes_on.is_none(), "a deadline is no system call");
             }
             Choice::Lose(ofd) => {
                 self.faults.lost_locks -= 1;

@@ -10,8 +10,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Wake, Waker};
 
 use super::kernel::Kernel;
+use super::stage::perform;
 use super::state::{Body, Choice, Faults, Phase, Program, State, TaskFuture, TaskId, Time};
-use super::world::{Core, SimWorld};
+use super::world::SimWorld;
 use crate::oracle::{Violation, ViolationKind};
 
 /// What the machine is loaded with at the start of every execution.
@@ -71,14 +72,13 @@ impl Wake for SelfWake {
     }
 }
 
-type Locked<'c> = parking_lot::MutexGuard<'c, State>;
-
 /// How often a task may wake itself within one step before it counts as spinning.
 const SELF_WAKES_MAX: u32 = 10_000;
 
 /// See the [module documentation](self).
 pub(crate) struct Machine {
-    pub(crate) core: Arc<Core>,
+    /// Always there, but for the duration of a poll.
+    state: Option<Box<State>>,
     futures: Vec<Option<TaskFuture>>,
     woken: Arc<SelfWake>,
     waker: Waker,
@@ -88,37 +88,47 @@ impl Default for Machine {
     fn default() -> Self {
         let woken = Arc::new(SelfWake(AtomicBool::new(false)));
         let waker = Waker::from(woken.clone());
-        Machine { core: Arc::default(), futures: Vec::new(), woken, waker }
+        Machine { state: Some(Box::default()), futures: Vec::new(), woken, waker }
     }
 }
 
 impl Machine {
+    /// What it consists of between two polls.
+    pub(crate) fn state(&self) -> &State {
+        self.state.as_ref().expect("back after every poll")
+    }
+
+    /// The same, to change it.
+    pub(crate) fn state_mut(&mut self) -> &mut State {
+        self.state.as_mut().expect("back after every poll")
+    }
+
     /// Loads the plan and lets every process come to its first announcements.
     pub(crate) fn begin(&mut self, plan: &Plan) {
-        let core = self.core.clone();
-        let mut state = core.lock();
+        let polls = self.waker.clone();
+        let state = self.state_mut();
         state.reset(&plan.files);
-        state.polls = Some(self.waker.clone());
+        state.polls = Some(polls);
         state.faults = plan.faults;
         state.time = plan.time;
         state.cancellable = plan.cancellable.clone();
         state.programs = plan.programs.clone();
         for process in &plan.processes {
             state.kernel.new_process(process.nofile);
-            let host = state.add_host(process.name.clone(), process.workers, process.pool);
+            let (args, env) = (process.args.clone(), process.env.clone());
+            let host = state.add_host(process.name.clone(), process.workers, process.pool, args, env);
             (host.may_fail, host.killable) = (process.may_fail, process.killable);
-            host.args = process.args.clone();
-            host.env = process.env.clone();
         }
         for (pid, process) in plan.processes.iter().enumerate() {
-            state.pending_mains.push((pid as u32, process.body.clone()));
+            state.pending_mains.push_back((pid as u32, process.body.clone()));
         }
-        drop(self.settle(&core, state));
+        self.settle();
     }
 
     /// Polls whatever can be polled, until there is something to choose.
-    fn settle<'c>(&mut self, core: &'c Arc<Core>, mut state: Locked<'c>) -> Locked<'c> {
+    fn settle(&mut self) {
         loop {
+            let state = self.state.as_mut().expect("back after every poll");
             while let Some((id, future)) = state.fresh.pop() {
                 let slot = id as usize;
                 if self.futures.len() <= slot {
@@ -127,171 +137,154 @@ impl Machine {
                 self.futures[slot] = Some(future);
             }
             if let Some(id) = state.doomed.pop() {
-                state = self.drop_task(core, state, id);
+                self.drop_task(id);
             } else if let Some(id) = state.run_queue.pop_front() {
-                state = self.poll(core, state, id);
-            } else if !state.pending_mains.is_empty() {
-                let (pid, body) = state.pending_mains.remove(0);
-                drop(state);
-                let world = SimWorld::new(core.clone(), pid);
-                let main = body(world.clone());
-                let future = Box::pin(async move {
-                    let exit = main.await;
-                    world.set_exit(exit);
-                });
-                state = core.lock();
+                self.poll(id);
+            } else if let Some((pid, body)) = state.pending_mains.pop_front() {
+                let world = SimWorld::new(state.execution, pid);
+                let future = perform(&mut self.state, || body(world));
+                let state = self.state_mut();
                 if state.hosts[pid as usize].alive {
                     state.start_main(pid, future);
                 }
             } else {
-                return state;
+                return;
             }
         }
     }
 
-    fn poll<'c>(&mut self, core: &'c Core, mut state: Locked<'c>, id: TaskId) -> Locked<'c> {
+    #[inline(always)]
+    fn poll(&mut self, id: TaskId) {
+        let state = self.state.as_mut().expect("back after every poll");
         if state.tasks[id as usize].aborting {
-            return self.drop_task(core, state, id);
+            return self.drop_task(id);
         }
         state.enter(id);
-        drop(state);
+        let future = &mut self.futures[id as usize];
         let mut wakes = 0;
         loop {
             self.woken.0.store(false, Ordering::Relaxed);
-            let future = self.futures[id as usize].as_mut().expect("a live task has a future");
-            let polled = catch_unwind(AssertUnwindSafe(|| {
-                future.as_mut().poll(&mut Context::from_waker(&self.waker)).is_ready()
-            }));
-            let mut state = match polled {
-                Ok(false) => core.lock(),
+            let polled = perform(&mut self.state, || {
+                catch_unwind(AssertUnwindSafe(|| {
+                    let polling = future.as_mut().expect("a live task has a future").as_mut();
+                    let ended = polling.poll(&mut Context::from_waker(&self.waker)).is_ready();
+                    if ended {
+                        // Destructors of what the task captured belong to its last step.
+                        *future = None;
+                    }
+                    ended
+                }))
+            });
+            let state = self.state.as_mut().expect("back after every poll");
+            match polled {
+                Ok(false) => {}
                 Ok(true) => {
-                    // Destructors of what the task captured belong to its last step.
-                    let future = self.futures[id as usize].take();
-                    drop(future);
-                    let mut state = core.lock();
                     state.finished(id, true);
                     state.settle();
-                    return state;
+                    return;
                 }
                 Err(why) => {
-                    let mut state = core.lock();
                     let text = panic_text(why.as_ref());
                     let name = state.task_name(id);
                     state.violate(Violation::new(ViolationKind::Panic, format!("{name} panicked: {text}")));
                     state.doom(id);
                     state.current = None;
-                    return state;
+                    return;
                 }
-            };
+            }
             state.settle();
             if self.woken.0.load(Ordering::Relaxed) {
                 state.tasks[id as usize].poll_again = true;
                 wakes += 1;
             }
             if !state.leave_pending(id) {
-                return state;
+                return;
             }
             if wakes > SELF_WAKES_MAX {
                 let name = state.task_name(id);
                 let text = format!("{name} wakes itself for ever without doing anything");
                 state.violate(Violation::new(ViolationKind::ForeignAwait, text));
                 state.current = None;
-                return state;
+                return;
             }
         }
     }
 
-    /// Drops the future of a task with the machine unlocked: its destructors act, unless its process is dead.
-    fn drop_task<'c>(&mut self, core: &'c Core, mut state: Locked<'c>, id: TaskId) -> Locked<'c> {
+    /// Drops the future of a task on stage: its destructors act, unless its process is dead.
+    fn drop_task(&mut self, id: TaskId) {
         let future = self.futures.get_mut(id as usize).and_then(Option::take);
-        if state.tasks[id as usize].phase == Phase::Dead {
-            state.current = None;
-        } else {
-            state.current = Some(id);
-        }
-        drop(state);
-        let dropped = catch_unwind(AssertUnwindSafe(|| drop(future)));
-        let mut state = core.lock();
+        let state = self.state_mut();
+        state.current = (state.tasks[id as usize].phase != Phase::Dead).then_some(id);
+        let dropped = perform(&mut self.state, || catch_unwind(AssertUnwindSafe(|| drop(future))));
+        let state = self.state_mut();
         if let Err(why) = dropped {
             let (name, text) = (state.task_name(id), panic_text(why.as_ref()));
             state.violate(Violation::new(ViolationKind::Panic, format!("dropping {name} panicked: {text}")));
         }
         state.finished(id, false);
         state.settle();
-        state
     }
 
     /// Does what was chosen, and lets everybody come to the next announcement.
-    #[cfg(any(feature = "shuttle", feature = "loom"))]
+    #[inline(always)]
     pub(crate) fn take(&mut self, choice: Choice, value: &mut dyn FnMut(u32) -> u32) {
-        let core = self.core.clone();
-        let state = core.lock();
-        drop(self.step(&core, state, choice, value));
-    }
-
-    fn step<'c>(
-        &mut self,
-        core: &'c Arc<Core>,
-        mut state: Locked<'c>,
-        choice: Choice,
-        value: &mut dyn FnMut(u32) -> u32,
-    ) -> Locked<'c> {
+        let state = self.state_mut();
         state.step += 1;
         match choice {
-            Choice::Act(op) => state.act(op, value),
+            Choice::Act(op) => {
+                if let Some(task) = state.act(op, value) {
+                    self.poll(task);
+                }
+            }
             Choice::Resume(task) => state.resume(task),
             fault => state.strike(fault),
         }
-        self.settle(core, state)
+        if self.state_mut().has_work() {
+            self.settle();
+        }
     }
 
     /// How the execution stands: `Some` once it is over, otherwise the choices are ready.
-    #[cfg(any(feature = "shuttle", feature = "loom"))]
     pub(crate) fn standing(&mut self, steps_max: u64) -> Option<End> {
-        self.core.lock().standing(steps_max)
+        self.state_mut().standing(steps_max)
     }
 
     /// One execution from start to end.
     pub(crate) fn run(&mut self, plan: &Plan, chooser: &mut dyn Chooser) -> End {
         self.begin(plan);
-        let core = self.core.clone();
-        // Unlocked for polls only: an uncontended mutex still costs as much as a small step.
-        let mut state = core.lock();
         let end = loop {
-            if let Some(end) = state.standing(plan.steps_max) {
+            if let Some(end) = self.standing(plan.steps_max) {
                 break end;
             }
-            let Some(at) = chooser.pick(&state) else { break End::Cut };
-            let choice = state.choice(at);
-            state = self.step(&core, state, choice, &mut |of| chooser.value(of));
+            let Some(at) = chooser.pick(self.state()) else { break End::Cut };
+            let choice = self.state().choice(at);
+            self.take(choice, &mut |of| chooser.value(of));
         };
-        drop(state);
         self.switch_off();
         end
     }
 
     /// Ends an execution: what is left is dropped without effect.
     pub(crate) fn switch_off(&mut self) {
-        let fresh = {
-            let mut state = self.core.lock();
-            if state.judges.recording.is_some() {
-                let hosts = &state.hosts;
-                let table = state.kernel.lslocks(&|pid| hosts[pid as usize].name.to_string());
-                state.lslocks_at_end = table;
-            }
-            state.off = true;
-            std::mem::take(&mut state.fresh)
-        };
-        // A destructor that panics on a machine that is off says nothing about the protocol.
-        let _ = catch_unwind(AssertUnwindSafe(|| drop(fresh)));
-        let _ = catch_unwind(AssertUnwindSafe(|| self.futures.clear()));
-        // Destructors may have spawned; never dropped under the lock, because destructors take it.
+        let state = self.state_mut();
+        if state.judges.recording.is_some() {
+            let hosts = &state.hosts;
+            let table = state.kernel.lslocks(&|pid| hosts[pid as usize].name.to_string());
+            state.lslocks_at_end = table;
+        }
+        state.off = true;
+        // On stage, because destructors may ask for things or spawn. One that panics on a machine that is off says nothing about the
+        // protocol.
         loop {
-            let fresh = std::mem::take(&mut self.core.lock().fresh);
-            if fresh.is_empty() {
+            if self.state_mut().fresh.is_empty() && self.futures.is_empty() {
                 break;
             }
-            let _ = catch_unwind(AssertUnwindSafe(|| drop(fresh)));
+            let fresh: Vec<_> = self.state_mut().fresh.drain(..).collect();
+            let futures = &mut self.futures;
+            perform(&mut self.state, || {
+                let _ = catch_unwind(AssertUnwindSafe(|| drop(fresh)));
+                let _ = catch_unwind(AssertUnwindSafe(|| futures.clear()));
+            });
         }
     }
 }
@@ -303,10 +296,17 @@ pub(crate) fn panic_text(why: &(dyn std::any::Any + Send)) -> String {
 }
 
 impl State {
+    /// Whether there is anybody to poll, or to drop.
+    #[inline(always)]
+    fn has_work(&self) -> bool {
+        !(self.run_queue.is_empty() && self.fresh.is_empty() && self.doomed.is_empty() && self.pending_mains.is_empty())
+    }
+
     /// How the execution stands: `Some` once it is over, otherwise the choices are ready.
+    #[inline(always)]
     fn standing(&mut self, steps_max: u64) -> Option<End> {
-        if let Some(violation) = self.judges.violation.take() {
-            return Some(End::Violated(violation));
+        if self.judges.violation.is_some() {
+            return self.judges.violation.take().map(End::Violated);
         }
         if self.live == 0 {
             return Some(self.finish());
@@ -319,6 +319,7 @@ impl State {
     }
 
     /// Prepares the choices of this step. A violation if there are none: work is left, and nothing can move.
+    #[inline(always)]
     fn offer(&mut self) -> Option<Violation> {
         self.due.clear();
         if self.enabled.is_empty() && self.hungry.is_empty() {
@@ -338,8 +339,8 @@ impl State {
     fn finish(&mut self) -> End {
         let view =
             super::KernelView { kernel: &self.kernel, hosts: &self.hosts, tasks: &self.tasks, clock: self.clock };
-        for oracle in &mut self.judges.oracles {
-            if let Err(violation) = oracle.finish(&view) {
+        for judge in &mut self.judges.all {
+            if let Err(violation) = judge.oracle.finish(&view) {
                 return End::Violated(violation);
             }
         }

@@ -2,7 +2,7 @@
 //!
 //! From the bottom up: [`kernel`] is plain data; `state` adds tasks, threads, timers and what every task has announced; `executor`, `act`,
 //! `lives` and `sync` say what each announcement and each choice does to it; `machine` polls futures; `world` is the face that protocols
-//! see; `graph` explains why nothing moves.
+//! see, and `stage` where it finds the machine; `graph` explains why nothing moves.
 
 mod act;
 mod agent;
@@ -12,7 +12,9 @@ mod graph;
 pub mod kernel;
 mod lives;
 mod machine;
+mod names;
 mod operation;
+mod stage;
 pub(crate) mod state;
 mod sync;
 mod view;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use smallvec::SmallVec;
 
 use super::kernel::{Pid, RenameFlags};
+use super::names::Name;
 use super::state::{State, TaskId};
 use crate::world::{Entry, Errno, LockMode, OpenOptions, Output, Stat};
 
@@ -15,7 +16,7 @@ use crate::world::{Entry, Errno, LockMode, OpenOptions, Output, Stat};
 pub(crate) enum Op {
     // Synchronous: keep the thread.
     Open {
-        path: Arc<str>,
+        path: Name,
         options: OpenOptions,
     },
     Close {
@@ -47,36 +48,36 @@ pub(crate) enum Op {
         fd: u32,
     },
     Stat {
-        path: Arc<str>,
+        path: Name,
         follow: bool,
     },
     Rename {
-        from: Arc<str>,
-        to: Arc<str>,
+        from: Name,
+        to: Name,
         flags: RenameFlags,
     },
     Link {
-        existing: Arc<str>,
-        new: Arc<str>,
+        existing: Name,
+        new: Name,
     },
     Symlink {
-        target: Arc<str>,
-        path: Arc<str>,
+        target: Name,
+        path: Name,
     },
     ReadLink {
-        path: Arc<str>,
+        path: Name,
     },
     Unlink {
-        path: Arc<str>,
+        path: Name,
     },
     MakeDir {
-        path: Arc<str>,
+        path: Name,
     },
     RemoveDir {
-        path: Arc<str>,
+        path: Name,
     },
     ReadDir {
-        path: Arc<str>,
+        path: Name,
     },
     Pipe,
     /// `converted`: the attempt of a conversion has been made, and the old lock given up.
@@ -96,7 +97,7 @@ pub(crate) enum Op {
         mutex: u32,
     },
     Fork {
-        command: Arc<Launch>,
+        launch: LaunchId,
     },
     KillChild {
         pid: Pid,
@@ -152,6 +153,9 @@ pub(crate) enum Op {
     },
 }
 
+/// The number of a [`Launch`] in the machine's list. Equal numbers are equal launches.
+pub(crate) type LaunchId = u32;
+
 /// What a child is started with.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Launch {
@@ -188,6 +192,33 @@ impl Op {
                 | Op::Choose { .. }
                 | Op::Yield
         )
+    }
+
+    /// Whether there can be something that it has to wait for, or a queue to join, when it is announced.
+    pub(crate) fn may_have_to_wait(&self) -> bool {
+        matches!(
+            self,
+            Op::Flock { .. }
+                | Op::Read { .. }
+                | Op::Write { .. }
+                | Op::LockThread { .. }
+                | Op::Join { .. }
+                | Op::Section { .. }
+                | Op::Notified { .. }
+                | Op::Wait { .. }
+                | Op::Sleep { .. }
+                | Op::Deadline { .. }
+        )
+    }
+
+    /// Whether it acts on the kernel alone.
+    pub(crate) fn is_system_call(&self) -> bool {
+        self.is_synchronous() && !matches!(self, Op::LockThread { .. } | Op::Fork { .. })
+    }
+
+    /// Whether it may be all done when it is announced.
+    pub(crate) fn may_need_no_step(&self) -> bool {
+        matches!(self, Op::Join { .. } | Op::Notified { .. } | Op::Wait { .. } | Op::Choose { of: 1 })
     }
 
     /// Its name: that of the system call where it is one.
@@ -263,14 +294,14 @@ pub(crate) enum Owner {
 }
 
 /// How far an announced operation has come.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Stage {
     /// Announced; acts when the engine says so.
     Announced,
     /// It has joined a queue, or waits for something that somebody else's step will do.
     Queued,
-    /// It has acted; the task has not seen it yet.
-    Acted(Outcome),
+    /// It has acted, and its outcome is there; the task has not seen it yet.
+    Acted,
 }
 
 /// A slot in the table of announced operations.
@@ -279,6 +310,8 @@ pub(crate) struct Pending {
     pub(crate) owner: Owner,
     pub(crate) op: Op,
     pub(crate) stage: Stage,
+    /// What it came to, once it has acted.
+    pub(crate) outcome: Outcome,
     /// The how many'th operation of its task it is.
     pub(crate) seq: u32,
     /// Where it stands in the list of enabled operations.
@@ -291,6 +324,30 @@ pub(crate) struct Pending {
     pub(crate) live: bool,
 }
 
+impl Pending {
+    /// Forgets the operation, but not how many there have been.
+    pub(crate) fn vacate(&mut self) {
+        (self.place, self.blocks, self.live) = (None, false, false);
+        (self.waker, self.outcome) = (None, Ok(Ret::Unit));
+    }
+
+    /// A slot that has not been used.
+    pub(crate) fn vacant() -> Self {
+        Pending {
+            owner: Owner::Process(Pid::MAX),
+            op: Op::Yield,
+            stage: Stage::Announced,
+            outcome: Ok(Ret::Unit),
+            seq: 0,
+            place: None,
+            blocks: false,
+            waker: None,
+            generation: 0,
+            live: false,
+        }
+    }
+}
+
 /// Names an announced operation; outlives it harmlessly.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct OpId {
@@ -299,28 +356,37 @@ pub struct OpId {
 }
 
 impl State {
+    /// The same in the words of an error.
+    pub(crate) fn subject_of_error(&self, pid: u32, op: &Op) -> Arc<str> {
+        match op {
+            Op::Rename { from, to, .. } => format!("{} to {}", self.names[*from], self.names[*to]).into(),
+            Op::Pipe => "pipe".into(),
+            op => self.subject(pid, op),
+        }
+    }
+
     /// What an operation is about, in the words of a report or a replay key.
     pub(crate) fn subject(&self, pid: u32, op: &Op) -> Arc<str> {
         let named = |fd: u32| self.kernel.describe(pid, fd).map_or_else(|_| "?".into(), |(path, _, _)| path);
-        match op {
-            Op::Open { path, .. } | Op::Stat { path, .. } | Op::Symlink { path, .. } => path.clone(),
-            Op::ReadLink { path } | Op::Unlink { path } | Op::MakeDir { path } => path.clone(),
-            Op::RemoveDir { path } | Op::ReadDir { path } => path.clone(),
-            Op::Rename { to, .. } => to.clone(),
-            Op::Link { new, .. } => new.clone(),
-            Op::Close { fd } | Op::Dup { fd } | Op::Read { fd, .. } | Op::Write { fd, .. } => named(*fd),
-            Op::Seek { fd, .. } | Op::Truncate { fd, .. } | Op::Sync { fd } | Op::Fstat { fd } => named(*fd),
-            Op::Flock { fd, .. } | Op::TryFlock { fd, .. } | Op::Unlock { fd } => named(*fd),
+        match *op {
+            Op::Open { path, .. } | Op::Stat { path, .. } | Op::Symlink { path, .. } => self.names[path].clone(),
+            Op::ReadLink { path } | Op::Unlink { path } | Op::MakeDir { path } => self.names[path].clone(),
+            Op::RemoveDir { path } | Op::ReadDir { path } => self.names[path].clone(),
+            Op::Rename { to, .. } => self.names[to].clone(),
+            Op::Link { new, .. } => self.names[new].clone(),
+            Op::Close { fd } | Op::Dup { fd } | Op::Read { fd, .. } | Op::Write { fd, .. } => named(fd),
+            Op::Seek { fd, .. } | Op::Truncate { fd, .. } | Op::Sync { fd } | Op::Fstat { fd } => named(fd),
+            Op::Flock { fd, .. } | Op::TryFlock { fd, .. } | Op::Unlock { fd } => named(fd),
             Op::Acquire { semaphore, .. } | Op::TryAcquire { semaphore, .. } => {
-                self.semaphores[*semaphore as usize].name.clone()
+                self.semaphores[semaphore as usize].name.clone()
             }
-            Op::LockMutex { mutex } | Op::LockThread { mutex } => self.mutexes[*mutex as usize].name.clone(),
-            Op::Notified { notify } | Op::Notify { notify, .. } => self.notifies[*notify as usize].name.clone(),
-            Op::Join { task } | Op::Section { task } => self.tasks[*task as usize].name.clone(),
+            Op::LockMutex { mutex } | Op::LockThread { mutex } => self.mutexes[mutex as usize].name.clone(),
+            Op::Notified { notify } | Op::Notify { notify, .. } => self.notifies[notify as usize].name.clone(),
+            Op::Join { task } | Op::Section { task } => self.tasks[task as usize].name.clone(),
             Op::Wait { pid } | Op::KillChild { pid } | Op::Exec { child: pid } | Op::Die { pid } => {
-                self.hosts[*pid as usize].name.clone()
+                self.hosts[pid as usize].name.clone()
             }
-            Op::Fork { command } => command.program().into(),
+            Op::Fork { launch } => self.launches[launch as usize].program().into(),
             Op::Pipe | Op::Sleep { .. } | Op::Deadline { .. } | Op::Choose { .. } | Op::Yield => "".into(),
         }
     }

@@ -6,12 +6,14 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use smallvec::SmallVec;
 
 use super::kernel::{Closed, Kernel, Ofd, Pid, Touched};
-use super::operation::{OpId, Owner, Pending};
+use super::names::{Name, Names};
+use super::operation::{Launch, LaunchId, OpId, Owner, Pending};
 use super::sync::{Mutex, Notify, Semaphore};
 use super::view::KernelView;
 use super::{Exit, SimWorld};
@@ -21,7 +23,8 @@ use crate::world::{Errno, Event, Kinds, Status, Thread, What};
 /// A task or section: its number is its slot, in order of creation.
 pub type TaskId = u32;
 
-pub(crate) type Body = Arc<dyn Fn(SimWorld) -> Pin<Box<dyn Future<Output = Exit> + Send>> + Send + Sync>;
+/// Tells its World how the process ends.
+pub(crate) type Body = Arc<dyn Fn(SimWorld) -> TaskFuture + Send + Sync>;
 pub(crate) type TaskFuture = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// How far a task has come.
@@ -52,8 +55,10 @@ pub(crate) struct Task {
     pub(crate) phase: Phase,
     /// Owns its thread now.
     pub(crate) has_thread: bool,
-    /// Announced and not yet fetched.
-    pub(crate) ops: SmallVec<[OpId; 2]>,
+    /// Its slot in the table of operations: most tasks announce one at a time. See [`State::ops_of`].
+    pub(crate) home: u32,
+    /// What it has announced beside that.
+    pub(crate) others: Vec<OpId>,
     /// The synchronous operation that keeps the thread.
     pub(crate) occupied: Option<OpId>,
     /// Futures of this task that found the thread occupied.
@@ -150,12 +155,20 @@ pub enum Choice {
     Lose(Ofd),
 }
 
+/// One who watches.
+pub(crate) struct Judge {
+    pub(crate) oracle: Box<dyn Oracle>,
+    /// What it wants to see.
+    pub(crate) kinds: Kinds,
+    /// The scenario names it: it must have something to judge.
+    pub(crate) named: bool,
+}
+
 /// Those who watch.
 #[derive(Default)]
 pub(crate) struct Judges {
-    pub(crate) oracles: Vec<Box<dyn Oracle>>,
-    /// Which of them the scenario names: these must have something to judge.
-    pub(crate) named: Vec<bool>,
+    pub(crate) all: Vec<Judge>,
+    /// What any of them wants to see.
     pub(crate) kinds: Kinds,
     pub(crate) recording: Option<Vec<Event>>,
     pub(crate) violation: Option<Violation>,
@@ -164,13 +177,28 @@ pub(crate) struct Judges {
 impl Judges {
     /// What the execution has shown that counts together with others.
     pub(crate) fn evidence(&self) -> impl Iterator<Item = Arc<str>> {
-        self.oracles.iter().flat_map(|oracle| oracle.evidence())
+        self.all.iter().flat_map(|judge| judge.oracle.evidence())
+    }
+
+    /// One more.
+    pub(crate) fn add(&mut self, oracle: Box<dyn Oracle>, named: bool) {
+        let kinds = oracle.kinds();
+        self.kinds = self.kinds | kinds;
+        self.all.push(Judge { oracle, kinds, named });
     }
 }
 
+/// How many executions there have been in this program. Nothing but the identity of handles depends on it.
+static EXECUTIONS: AtomicU64 = AtomicU64::new(1);
+
 /// See the [module documentation](self).
 pub(crate) struct State {
+    /// Tells the handles of this execution from those of earlier ones.
+    pub(crate) execution: u64,
     pub(crate) kernel: Kernel,
+    /// Kept from one execution to the next, as is `launches`.
+    pub(crate) names: Names,
+    pub(crate) launches: Vec<Arc<Launch>>,
     pub(crate) hosts: Vec<Host>,
     pub(crate) tasks: Vec<Task>,
     pub(crate) ops: Vec<Pending>,
@@ -199,7 +227,7 @@ pub(crate) struct State {
     pub(crate) fresh: Vec<(TaskId, TaskFuture)>,
     pub(crate) doomed: Vec<TaskId>,
     /// First tasks of processes that have just been exec'd.
-    pub(crate) pending_mains: Vec<(Pid, Body)>,
+    pub(crate) pending_mains: VecDeque<(Pid, Body)>,
     /// What must end before the execution does: tasks, children between fork and exec, dying processes.
     pub(crate) live: u32,
 
@@ -218,12 +246,17 @@ pub(crate) struct State {
     /// The lock table when a violation ended the execution, if it is recorded.
     pub(crate) lslocks_at_end: String,
     touched: Vec<Touched>,
+    /// What a dying process has just closed: empty between its steps.
+    pub(crate) closed: Vec<(u32, Closed)>,
 }
 
 impl Default for State {
     fn default() -> Self {
         State {
+            execution: 0,
             kernel: Kernel::default(),
+            names: Names::default(),
+            launches: Vec::new(),
             hosts: Vec::new(),
             tasks: Vec::new(),
             ops: Vec::new(),
@@ -245,7 +278,7 @@ impl Default for State {
             run_queue: VecDeque::new(),
             fresh: Vec::new(),
             doomed: Vec::new(),
-            pending_mains: Vec::new(),
+            pending_mains: VecDeque::new(),
             live: 0,
             faults: Faults::default(),
             cancellable: Arc::from([]),
@@ -258,6 +291,7 @@ impl Default for State {
             workers_blocked_peak: 0,
             lslocks_at_end: String::new(),
             touched: Vec::new(),
+            closed: Vec::new(),
         }
     }
 }
@@ -265,11 +299,14 @@ impl Default for State {
 impl State {
     /// Forgets the last execution and starts from `start`, keeping what is allocated.
     pub(crate) fn reset(&mut self, start: &Kernel) {
+        self.execution = EXECUTIONS.fetch_add(1, Ordering::Relaxed);
         self.kernel.reset_to(start);
         self.hosts.clear();
         self.tasks.clear();
-        self.ops.clear();
+        // The same slots in the same order, whatever the last execution needed.
         self.free_ops.clear();
+        self.free_ops.extend((0..self.ops.len() as u32).rev());
+        self.ops.iter_mut().for_each(Pending::vacate);
         self.semaphores.clear();
         self.mutexes.clear();
         self.notifies.clear();
@@ -290,9 +327,23 @@ impl State {
         if let Some(recording) = &mut self.judges.recording {
             recording.clear();
         }
-        for oracle in &mut self.judges.oracles {
-            oracle.begin();
+        for judge in &mut self.judges.all {
+            judge.oracle.begin();
         }
+    }
+
+    /// The number of a name.
+    pub(crate) fn name(&mut self, name: &str) -> Name {
+        self.names.number(name)
+    }
+
+    /// The number of a launch.
+    pub(crate) fn launch(&mut self, launch: Launch) -> LaunchId {
+        let at = self.launches.iter().position(|known| **known == launch).unwrap_or_else(|| {
+            self.launches.push(launch.into());
+            self.launches.len() - 1
+        });
+        at as LaunchId
     }
 
     /// Whether anybody would look at an event of this kind.
@@ -308,15 +359,24 @@ impl State {
         }
         let event = Event { step: self.step, at: self.clock, process: pid, task, what };
         let view = KernelView { kernel: &self.kernel, hosts: &self.hosts, tasks: &self.tasks, clock: self.clock };
-        for oracle in &mut self.judges.oracles {
-            if oracle.kinds().meets(kind)
-                && let Err(violation) = oracle.on(&event, &view)
+        for judge in &mut self.judges.all {
+            if judge.kinds.meets(kind)
+                && let Err(violation) = judge.oracle.on(&event, &view)
             {
                 self.judges.violation.get_or_insert(violation);
             }
         }
         if let Some(recording) = &mut self.judges.recording {
             recording.push(event);
+        }
+    }
+
+    /// The same for what is costly to say: only if anybody wants to know.
+    #[inline]
+    pub(crate) fn tell(&mut self, pid: Pid, task: Option<TaskId>, kinds: Kinds, what: impl FnOnce(&Names) -> What) {
+        if self.wants(kinds) {
+            let what = what(&self.names);
+            self.emit(pid, task, what);
         }
     }
 
@@ -351,20 +411,24 @@ impl State {
     }
 
     /// Looks again at every operation that waits for what the kernel has just changed.
+    #[inline]
     pub(crate) fn settle(&mut self) {
-        if !self.kernel.has_touched() {
-            return;
+        if self.kernel.has_touched() {
+            self.settle_touched();
         }
+    }
+
+    fn settle_touched(&mut self) {
         let mut touched = std::mem::take(&mut self.touched);
         self.kernel.take_touched(&mut touched);
         for what in touched.drain(..) {
             let (Touched::Locks(ino) | Touched::Pipe(ino)) = what;
-            let Some(watching) = self.watching.get_mut(ino as usize) else { continue };
-            let list = std::mem::take(watching);
-            for &id in &list {
+            // By position: to look at an operation again changes no list of watchers.
+            let mut at = 0;
+            while let Some(&id) = self.watching.get(ino as usize).and_then(|watching| watching.get(at)) {
                 self.evaluate(id);
+                at += 1;
             }
-            self.watching[ino as usize] = list;
         }
         self.touched = touched;
     }
@@ -384,8 +448,8 @@ impl State {
 
     /// A violation if an oracle that the scenario names never had anything to judge.
     pub(crate) fn vacuous(&self) -> Option<Violation> {
-        let named = self.judges.oracles.iter().zip(&self.judges.named).filter(|&(_, &named)| named);
-        let idle = named.map(|(oracle, _)| oracle).find(|oracle| oracle.judged() == 0)?;
+        let named = self.judges.all.iter().filter(|judge| judge.named);
+        let idle = named.map(|judge| &judge.oracle).find(|oracle| oracle.judged() == 0)?;
         let text = format!("{:?} never had anything to judge: what the scenario promises did not come up", idle.name());
         Some(Violation::new(crate::oracle::ViolationKind::Vacuous, text))
     }

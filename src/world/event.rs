@@ -38,8 +38,12 @@ impl Kinds {
     pub const NAMES: Kinds = Kinds(4);
     /// Content is read, written, truncated.
     pub const CONTENT: Kinds = Kinds(8);
-    /// Processes and tasks start and end.
-    pub const LIVES: Kinds = Kinds(16);
+    /// Processes start and end.
+    pub const PROCESSES: Kinds = Kinds(16);
+    /// Tasks start and end.
+    pub const TASKS: Kinds = Kinds(512);
+    /// Both.
+    pub const LIVES: Kinds = Kinds(16 | 512);
     /// Permits, mutexes, notifications.
     pub const MEMORY: Kinds = Kinds(32);
     /// Regions and notes.
@@ -49,7 +53,7 @@ impl Kinds {
     /// Time passed, a choice was made, attributes were looked at.
     pub const OTHER: Kinds = Kinds(256);
     /// Every kind.
-    pub const ALL: Kinds = Kinds(511);
+    pub const ALL: Kinds = Kinds(1023);
 
     /// Whether the two sets share a kind.
     pub fn meets(self, other: Kinds) -> bool {
@@ -182,8 +186,8 @@ impl What {
             LockWait { .. } | Lock { .. } | LockRefused { .. } | LockLost { .. } | Unlock { .. } => Kinds::LOCKS,
             Rename { .. } | Link { .. } | Unlink { .. } | MakeDir { .. } | RemoveDir { .. } => Kinds::NAMES,
             Read { .. } | Write { .. } | Truncate { .. } | Sync { .. } => Kinds::CONTENT,
-            Started { .. } | Forked { .. } | Ending { .. } | Ended { .. } => Kinds::LIVES,
-            TaskStarted { .. } | TaskEnded { .. } => Kinds::LIVES,
+            Started { .. } | Forked { .. } | Ending { .. } | Ended { .. } => Kinds::PROCESSES,
+            TaskStarted { .. } | TaskEnded { .. } => Kinds::TASKS,
             Acquired { .. } | Released { .. } | MutexLocked { .. } | MutexUnlocked { .. } => Kinds::MEMORY,
             Notified { .. } => Kinds::MEMORY,
             Entered { .. } | Left { .. } | Note { .. } => Kinds::REMARKS,

@@ -123,6 +123,8 @@ impl<'a> Pair<'a> {
                     let (held, waiting) = (words(held), words(waiting));
                     self.case
                         .push(json!({"proc": process, "op": "locks", "path": path, "held": held, "waiting": waiting}));
+                } else if self.case.iter().any(|step| step["path"] == path) {
+                    self.case.push(json!({"proc": process, "op": "stat", "path": path, "expect": "ENOENT"}));
                 }
             }
         }

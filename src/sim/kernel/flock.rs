@@ -105,7 +105,7 @@ impl Kernel {
         let d = &mut self.descriptions[ofd as usize];
         let mode = d.lock.take()?;
         let inode = d.inode;
-        self.inodes[inode as usize].locks.retain(|&held| held != ofd);
+        self.inodes[inode as usize].locks.retain(|held| *held != ofd);
         self.touched.push(Touched::Locks(inode));
         self.locks_held -= 1;
         Some(mode)

@@ -21,6 +21,8 @@ use std::collections::{BTreeMap, VecDeque};
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
+use smallvec::SmallVec;
+
 use crate::world::{Errno, FileId, LockMode};
 
 pub use descriptors::{OpenHow, Opened};
@@ -72,7 +74,7 @@ struct Inode {
     /// Descriptions that refer to it.
     open: u32,
     /// Descriptions that hold a lock on it, in order of grant.
-    locks: Vec<Ofd>,
+    locks: SmallVec<[Ofd; 4]>,
     /// Record locks on it; those of one owner stand together, by their start.
     ranges: Vec<RangeLock>,
     /// Somebody may execute it.
@@ -182,7 +184,7 @@ impl Default for Kernel {
 
 impl Inode {
     fn new(node: Node, nlink: u32) -> Self {
-        Inode { node, nlink, open: 0, locks: Vec::new(), ranges: Vec::new(), executable: false }
+        Inode { node, nlink, open: 0, locks: SmallVec::new(), ranges: Vec::new(), executable: false }
     }
 }
 

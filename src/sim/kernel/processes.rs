@@ -235,6 +235,11 @@ impl Kernel {
         self.process(pid).open
     }
 
+    /// Highest descriptor number that is open now, plus one.
+    pub(crate) fn descriptors_end(&self, pid: Pid) -> u32 {
+        self.process(pid).table.len() as u32
+    }
+
     /// Highest descriptor number that the process ever had, plus one.
     pub fn descriptors_peak(&self, pid: Pid) -> u32 {
         self.process(pid).peak

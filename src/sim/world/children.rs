@@ -15,8 +15,7 @@ impl Drop for SimChild {
         if self.waited {
             return;
         }
-        let mut state = self.world.core.lock();
-        if state.acts(self.world.pid) {
+        if let Some(mut state) = self.world.acting() {
             state.kill(self.pid);
         }
     }
@@ -26,15 +25,15 @@ impl Children for SimWorld {
     type Child = SimChild;
 
     async fn spawn_child(&self, command: Command<'_, SimFile>) -> Result<SimChild> {
-        let launch = Arc::new(Launch {
+        let launch = Launch {
             argv: command.argv,
             env: command.env,
             current_dir: command.current_dir,
             capture: command.output == Stdio::Capture,
             passed: command.inherit.iter().map(|file| file.number()).collect(),
-        });
-        let program: Arc<str> = launch.program().into();
-        let ret = self.call(Op::Fork { command: launch }, || program).await?;
+        };
+        let launch = self.machine().launch(launch);
+        let ret = self.call(Op::Fork { launch }, |_, ret| ret).await?;
         let (pid, descriptors) = expect!(ret, Ret::Child { pid, descriptors } => (pid, descriptors));
         let descriptors = descriptors.into_iter().map(|fd| self.file(fd)).collect();
         Ok(SimChild { world: self.clone(), pid, descriptors, waited: false })

@@ -12,10 +12,6 @@ impl SimFile {
     pub(super) fn number(&self) -> u32 {
         self.fd.expect("open until it is closed")
     }
-    pub(super) fn path(&self) -> Arc<str> {
-        let state = self.world.core.lock();
-        state.kernel.describe(self.world.pid, self.number()).map_or_else(|_| "?".into(), |(path, _, _)| path)
-    }
 }
 
 impl SimWorld {
@@ -27,8 +23,7 @@ impl SimWorld {
 impl Drop for SimFile {
     fn drop(&mut self) {
         let Some(fd) = self.fd else { return };
-        let mut state = self.world.core.lock();
-        if state.acts(self.world.pid)
+        if let Some(mut state) = self.world.acting()
             && let Ok(closed) = state.kernel.close(self.world.pid, fd)
         {
             let by = state.current;
@@ -41,97 +36,81 @@ impl Drop for SimFile {
 impl Files for SimWorld {
     type File = SimFile;
 
-    async fn open(&self, path: &str, options: OpenOptions) -> Result<SimFile> {
-        let path: Arc<str> = path.into();
-        let ret = self.on_path(Op::Open { path: path.clone(), options }, &path).await?;
-        Ok(self.file(expect!(ret, Ret::Fd(fd) => fd)))
+    fn open(&self, path: &str, options: OpenOptions) -> impl Future<Output = Result<SimFile>> + Send {
+        let op = Op::Open { path: self.name(path), options };
+        self.call(op, |world, ret| expect!(ret, Ret::Fd(fd) => world.file(fd)))
     }
     async fn close(&self, mut file: SimFile) -> Result<()> {
-        let op = Op::Close { fd: file.number() };
         // Dropped before the step: the drop of the file closes it.
-        let ret = self.on_file(op, &file).await;
+        let closed = self.effect(Op::Close { fd: file.number() }).await;
         file.fd = None;
-        ret.map(drop)
+        closed
     }
-    async fn dup(&self, file: &SimFile) -> Result<SimFile> {
-        let ret = self.on_file(Op::Dup { fd: file.number() }, file).await?;
-        Ok(self.file(expect!(ret, Ret::Fd(fd) => fd)))
+    fn dup(&self, file: &SimFile) -> impl Future<Output = Result<SimFile>> + Send {
+        self.call(Op::Dup { fd: file.number() }, |world, ret| expect!(ret, Ret::Fd(fd) => world.file(fd)))
     }
-    async fn read(&self, file: &SimFile, len: usize) -> Result<Vec<u8>> {
-        let ret = self.on_file(Op::Read { fd: file.number(), len }, file).await?;
-        Ok(expect!(ret, Ret::Bytes(bytes) => bytes))
+    fn read(&self, file: &SimFile, len: usize) -> impl Future<Output = Result<Vec<u8>>> + Send {
+        self.call(Op::Read { fd: file.number(), len }, |_, ret| expect!(ret, Ret::Bytes(bytes) => bytes))
     }
-    async fn write(&self, file: &SimFile, bytes: &[u8]) -> Result<usize> {
-        let ret = self.on_file(Op::Write { fd: file.number(), data: bytes.into() }, file).await?;
-        Ok(expect!(ret, Ret::Number(n) => n as usize))
+    fn write(&self, file: &SimFile, bytes: &[u8]) -> impl Future<Output = Result<usize>> + Send {
+        let op = Op::Write { fd: file.number(), data: bytes.into() };
+        self.call(op, |_, ret| expect!(ret, Ret::Number(n) => n as usize))
     }
-    async fn seek(&self, file: &SimFile, offset: u64) -> Result<()> {
-        self.on_file(Op::Seek { fd: file.number(), offset }, file).await.map(drop)
+    fn seek(&self, file: &SimFile, offset: u64) -> impl Future<Output = Result<()>> + Send {
+        self.effect(Op::Seek { fd: file.number(), offset })
     }
-    async fn truncate(&self, file: &SimFile, len: u64) -> Result<()> {
-        self.on_file(Op::Truncate { fd: file.number(), len }, file).await.map(drop)
+    fn truncate(&self, file: &SimFile, len: u64) -> impl Future<Output = Result<()>> + Send {
+        self.effect(Op::Truncate { fd: file.number(), len })
     }
-    async fn fsync(&self, file: &SimFile) -> Result<()> {
-        self.on_file(Op::Sync { fd: file.number() }, file).await.map(drop)
+    fn fsync(&self, file: &SimFile) -> impl Future<Output = Result<()>> + Send {
+        self.effect(Op::Sync { fd: file.number() })
     }
-    async fn fstat(&self, file: &SimFile) -> Result<Stat> {
-        let ret = self.on_file(Op::Fstat { fd: file.number() }, file).await?;
-        Ok(expect!(ret, Ret::Stat(stat) => *stat))
+    fn fstat(&self, file: &SimFile) -> impl Future<Output = Result<Stat>> + Send {
+        self.call(Op::Fstat { fd: file.number() }, |_, ret| expect!(ret, Ret::Stat(stat) => *stat))
     }
-    async fn stat(&self, path: &str) -> Result<Stat> {
-        let path: Arc<str> = path.into();
-        let ret = self.on_path(Op::Stat { path: path.clone(), follow: true }, &path).await?;
-        Ok(expect!(ret, Ret::Stat(stat) => *stat))
+    fn stat(&self, path: &str) -> impl Future<Output = Result<Stat>> + Send {
+        let op = Op::Stat { path: self.name(path), follow: true };
+        self.call(op, |_, ret| expect!(ret, Ret::Stat(stat) => *stat))
     }
-    async fn lstat(&self, path: &str) -> Result<Stat> {
-        let path: Arc<str> = path.into();
-        let ret = self.on_path(Op::Stat { path: path.clone(), follow: false }, &path).await?;
-        Ok(expect!(ret, Ret::Stat(stat) => *stat))
+    fn lstat(&self, path: &str) -> impl Future<Output = Result<Stat>> + Send {
+        let op = Op::Stat { path: self.name(path), follow: false };
+        self.call(op, |_, ret| expect!(ret, Ret::Stat(stat) => *stat))
     }
-    async fn rename(&self, from: &str, to: &str) -> Result<()> {
-        let (from, to): (Arc<str>, Arc<str>) = (from.into(), to.into());
-        let op = Op::Rename { from: from.clone(), to: to.clone(), flags: RenameFlags::default() };
-        self.call(op, || format!("{from} to {to}").into()).await.map(drop)
+    fn rename(&self, from: &str, to: &str) -> impl Future<Output = Result<()>> + Send {
+        self.effect(Op::Rename { from: self.name(from), to: self.name(to), flags: RenameFlags::default() })
     }
-    async fn link(&self, existing: &str, new: &str) -> Result<()> {
-        let new: Arc<str> = new.into();
-        self.on_path(Op::Link { existing: existing.into(), new: new.clone() }, &new).await.map(drop)
+    fn link(&self, existing: &str, new: &str) -> impl Future<Output = Result<()>> + Send {
+        self.effect(Op::Link { existing: self.name(existing), new: self.name(new) })
     }
-    async fn symlink(&self, target: &str, path: &str) -> Result<()> {
-        let path: Arc<str> = path.into();
-        self.on_path(Op::Symlink { target: target.into(), path: path.clone() }, &path).await.map(drop)
+    fn symlink(&self, target: &str, path: &str) -> impl Future<Output = Result<()>> + Send {
+        self.effect(Op::Symlink { target: self.name(target), path: self.name(path) })
     }
-    async fn read_link(&self, path: &str) -> Result<String> {
-        let path: Arc<str> = path.into();
-        let ret = self.on_path(Op::ReadLink { path: path.clone() }, &path).await?;
-        Ok(expect!(ret, Ret::Text(text) => text.to_string()))
+    fn read_link(&self, path: &str) -> impl Future<Output = Result<String>> + Send {
+        self.call(Op::ReadLink { path: self.name(path) }, |_, ret| expect!(ret, Ret::Text(text) => text.to_string()))
     }
-    async fn unlink(&self, path: &str) -> Result<()> {
-        let path: Arc<str> = path.into();
-        self.on_path(Op::Unlink { path: path.clone() }, &path).await.map(drop)
+    fn unlink(&self, path: &str) -> impl Future<Output = Result<()>> + Send {
+        self.effect(Op::Unlink { path: self.name(path) })
     }
-    async fn mkdir(&self, path: &str) -> Result<()> {
-        let path: Arc<str> = path.into();
-        self.on_path(Op::MakeDir { path: path.clone() }, &path).await.map(drop)
+    fn mkdir(&self, path: &str) -> impl Future<Output = Result<()>> + Send {
+        self.effect(Op::MakeDir { path: self.name(path) })
     }
-    async fn rmdir(&self, path: &str) -> Result<()> {
-        let path: Arc<str> = path.into();
-        self.on_path(Op::RemoveDir { path: path.clone() }, &path).await.map(drop)
+    fn rmdir(&self, path: &str) -> impl Future<Output = Result<()>> + Send {
+        self.effect(Op::RemoveDir { path: self.name(path) })
     }
-    async fn read_dir(&self, path: &str) -> Result<Vec<Entry>> {
-        let path: Arc<str> = path.into();
-        let ret = self.on_path(Op::ReadDir { path: path.clone() }, &path).await?;
-        Ok(expect!(ret, Ret::Entries(entries) => entries))
+    fn read_dir(&self, path: &str) -> impl Future<Output = Result<Vec<Entry>>> + Send {
+        self.call(Op::ReadDir { path: self.name(path) }, |_, ret| expect!(ret, Ret::Entries(entries) => entries))
     }
-    async fn pipe(&self) -> Result<(SimFile, SimFile)> {
-        let ret = self.call(Op::Pipe, || "pipe".into()).await?;
-        Ok(expect!(ret, Ret::Fds(reader, writer) => (self.file(reader), self.file(writer))))
+    fn pipe(&self) -> impl Future<Output = Result<(SimFile, SimFile)>> + Send {
+        self.call(
+            Op::Pipe,
+            |world, ret| expect!(ret, Ret::Fds(reader, writer) => (world.file(reader), world.file(writer))),
+        )
     }
     fn descriptor(&self, file: &SimFile) -> u32 {
         file.number()
     }
     fn inherited(&self, descriptor: u32) -> Result<SimFile> {
-        let mut state = self.core.lock();
+        let mut state = self.machine();
         let inherited = &mut state.hosts[self.pid as usize].inherited;
         let Some(at) = inherited.iter().position(|&number| number == descriptor) else {
             return Err(Error::new(Errno::BadF, "fcntl", format!("descriptor {descriptor}")));
@@ -142,17 +121,22 @@ impl Files for SimWorld {
 }
 
 impl Locks for SimWorld {
-    async fn flock(&self, file: &SimFile, mode: LockMode) -> Result<()> {
-        self.on_file(Op::Flock { fd: file.number(), mode, converted: false }, file).await.map(drop)
+    fn flock(&self, file: &SimFile, mode: LockMode) -> impl Future<Output = Result<()>> + Send {
+        self.effect(Op::Flock { fd: file.number(), mode, converted: false })
     }
     async fn try_flock(&self, file: &SimFile, mode: LockMode) -> Result<bool> {
-        match self.on_file(Op::TryFlock { fd: file.number(), mode }, file).await? {
+        let op = Op::TryFlock { fd: file.number(), mode };
+        let granted = self.call(op, |_, ret| match ret {
+            Ret::Unit => None,
+            ret => Some(expect!(ret, Ret::Flag(granted) => granted)),
+        });
+        match granted.await? {
+            Some(granted) => Ok(granted),
             // Refused, and kept: the contract says that the old lock is lost (L3), and the real world makes it so in a second call.
-            Ret::Unit => self.unlock(file).await.map(|()| false),
-            ret => Ok(expect!(ret, Ret::Flag(granted) => granted)),
+            None => self.unlock(file).await.map(|()| false),
         }
     }
-    async fn unlock(&self, file: &SimFile) -> Result<()> {
-        self.on_file(Op::Unlock { fd: file.number() }, file).await.map(drop)
+    fn unlock(&self, file: &SimFile) -> impl Future<Output = Result<()>> + Send {
+        self.effect(Op::Unlock { fd: file.number() })
     }
 }

@@ -1,8 +1,8 @@
 //! `SimWorld`: the capabilities of the World over the simulated machine.
 //!
-//! Every operation is one small future, [`Point`]: its first poll announces, the engine's step acts, a later poll fetches. All that the
-//! handles hold is a number and the shared machine; their destructors act within the step that drops them, and do nothing once
-//! their process is dead.
+//! Every operation is one small future, [`Operation`]: its first poll announces, the engine's step acts, a later poll fetches. A handle is
+//! two numbers, a process and an execution: the machine that polls is found on the [thread](super::stage). Destructors act within
+//! the step that drops them, and do nothing once their process is dead or their execution over.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -10,13 +10,15 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::Mutex;
 
 use super::Exit;
 use super::executor::Announced;
 use super::kernel::{Pid, RenameFlags};
-use super::operation::{Launch, Op, OpId, Outcome, Ret};
-use super::state::{State, TaskFuture, TaskId};
+use super::names::Name;
+use super::operation::{Launch, Op, OpId, Ret};
+use super::stage::OnStage;
+use super::state::{TaskFuture, TaskId};
 use crate::world::*;
 
 /// The value of an operation, by the variant that it always has.
@@ -39,128 +41,120 @@ pub use files::SimFile;
 pub use sync::{SimGuard, SimMutex, SimNotify, SimPermit, SimSemaphore};
 pub use tasks::SimJoining;
 
-/// The simulated machine behind its one mutex.
-#[derive(Default)]
-pub(crate) struct Core(Mutex<State>);
-
-impl Core {
-    pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.lock()
-    }
-}
-
 /// The World of one simulated process.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct SimWorld {
-    core: Arc<Core>,
+    execution: u64,
     pid: Pid,
 }
 
-enum PointState {
+enum Stage {
     New(Op),
     Announced(OpId),
-    Done,
+    Ended,
 }
 
-/// One operation, from announcement to result.
-struct Point<'w> {
-    core: &'w Core,
-    state: PointState,
+/// One operation, from announcement to value.
+struct Operation<T> {
+    world: SimWorld,
+    stage: Stage,
+    /// What its result is to the caller.
+    value: fn(&SimWorld, Ret) -> T,
 }
 
-impl Future for Point<'_> {
-    type Output = Outcome;
+impl<T> Future for Operation<T> {
+    type Output = Result<T>;
 
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Outcome> {
-        let mut state = self.core.lock();
-        match self.state {
-            PointState::New(_) => {
-                if state.thread_is_occupied(None, cx.waker()) {
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<T>> {
+        let this = &mut *self;
+        let mut machine = this.world.machine();
+        let result = match this.stage {
+            Stage::Announced(id) => {
+                if machine.thread_is_occupied(Some(id), cx.waker()) {
                     return Poll::Pending;
                 }
-                let PointState::New(op) = std::mem::replace(&mut self.state, PointState::Done) else { unreachable!() };
-                match state.announce(op, cx.waker()) {
-                    Announced::Done(outcome) => Poll::Ready(outcome),
+                machine.fetch(id, cx.waker())
+            }
+            Stage::New(_) => {
+                if machine.thread_is_occupied(None, cx.waker()) {
+                    return Poll::Pending;
+                }
+                let Stage::New(op) = std::mem::replace(&mut this.stage, Stage::Ended) else { unreachable!() };
+                match machine.announce(op, cx.waker()) {
+                    Announced::Done(ret) => Some(Ok(ret)),
                     Announced::Waits(id) => {
-                        self.state = PointState::Announced(id);
-                        // Some announcements are served at once.
-                        Poll::Pending
+                        this.stage = Stage::Announced(id);
+                        None
                     }
                 }
             }
-            PointState::Announced(id) => {
-                if state.thread_is_occupied(Some(id), cx.waker()) {
-                    return Poll::Pending;
-                }
-                match state.fetch(id, cx.waker()) {
-                    Some(outcome) => {
-                        self.state = PointState::Done;
-                        Poll::Ready(outcome)
-                    }
-                    None => Poll::Pending,
-                }
+            Stage::Ended => unreachable!("polled after its end"),
+        };
+        drop(machine);
+        match result {
+            None => Poll::Pending,
+            Some(result) => {
+                this.stage = Stage::Ended;
+                Poll::Ready(result.map(|ret| (this.value)(&this.world, ret)))
             }
-            PointState::Done => unreachable!("polled after its end"),
         }
     }
 }
 
-impl Drop for Point<'_> {
+impl<T> Drop for Operation<T> {
     fn drop(&mut self) {
-        if let PointState::Announced(id) = self.state {
-            self.core.lock().retract(id);
+        if let Stage::Announced(id) = self.stage {
+            self.world.retract(id);
         }
-    }
-}
-
-/// The same, with an error that names what it was about.
-struct Call<'w, S> {
-    point: Point<'w>,
-    name: &'static str,
-    subject: Option<S>,
-}
-
-impl<S: FnOnce() -> Arc<str> + Unpin> Future for Call<'_, S> {
-    type Output = Result<Ret>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<Ret>> {
-        let outcome = std::task::ready!(Pin::new(&mut self.point).poll(cx));
-        Poll::Ready(outcome.map_err(|errno| {
-            let subject = self.subject.take().expect("polled after its end");
-            Error::new(errno, self.name, subject())
-        }))
     }
 }
 
 impl SimWorld {
-    pub(crate) fn new(core: Arc<Core>, pid: Pid) -> Self {
-        SimWorld { core, pid }
+    pub(crate) fn new(execution: u64, pid: Pid) -> Self {
+        SimWorld { execution, pid }
+    }
+
+    /// The machine.
+    ///
+    /// # Panics
+    /// If it is not polling on this thread: somebody else's executor is, or a handle has outlived its execution.
+    fn machine(&self) -> OnStage {
+        let machine = OnStage::enter().filter(|machine| machine.execution == self.execution);
+        machine.expect("an operation of SimWorld was polled outside of a scenario: it works only in a task of one")
+    }
+
+    /// The machine, if what the process does still has an effect: for destructors.
+    fn acting(&self) -> Option<OnStage> {
+        OnStage::enter().filter(|machine| machine.execution == self.execution && machine.acts(self.pid))
+    }
+
+    fn retract(&self, id: OpId) {
+        if let Some(mut machine) = OnStage::enter().filter(|machine| machine.execution == self.execution) {
+            machine.retract(id);
+        }
     }
 
     pub(crate) fn set_exit(&self, exit: Exit) {
-        self.core.lock().hosts[self.pid as usize].ending = Some(exit);
+        self.machine().hosts[self.pid as usize].ending = Some(exit);
     }
 
-    fn op(&self, op: Op) -> Point<'_> {
-        Point { core: &self.core, state: PointState::New(op) }
+    /// An operation, and what its result is to the caller. An error names what it was about.
+    fn call<T>(&self, op: Op, value: fn(&SimWorld, Ret) -> T) -> Operation<T> {
+        Operation { world: self.clone(), stage: Stage::New(op), value }
     }
 
-    /// An operation that can fail; the error names `subject`.
-    fn call<S: FnOnce() -> Arc<str> + Send>(&self, op: Op, subject: S) -> Call<'_, S> {
-        Call { name: op.name(), point: self.op(op), subject: Some(subject) }
+    fn name(&self, name: &str) -> Name {
+        self.machine().name(name)
     }
 
-    fn on_path<'w>(&'w self, op: Op, path: &'w Arc<str>) -> Call<'w, impl FnOnce() -> Arc<str> + Send + Unpin> {
-        self.call(op, || path.clone())
+    /// One without a value.
+    fn effect(&self, op: Op) -> Operation<()> {
+        self.call(op, |_, _| ())
     }
 
-    fn on_file<'w>(&'w self, op: Op, file: &'w SimFile) -> Call<'w, impl FnOnce() -> Arc<str> + Send + Unpin> {
-        self.call(op, || file.path())
-    }
-
-    /// An operation that cannot fail.
+    /// One that cannot fail.
     async fn infallible(&self, op: Op) -> Ret {
-        self.op(op).await.expect("this operation has no errors")
+        self.call(op, |_, ret| ret).await.expect("this operation has no errors")
     }
 
     /// Gives a section away to a thread and waits for its value.
@@ -177,13 +171,13 @@ impl SimWorld {
             *into.lock() = Some(value);
         });
         // While a synchronous call of another future keeps the thread, this one has not been polled yet: it gives nothing away.
-        std::future::poll_fn(|cx| match self.core.lock().thread_is_occupied(None, cx.waker()) {
+        std::future::poll_fn(|cx| match self.machine().thread_is_occupied(None, cx.waker()) {
             true => Poll::Pending,
             false => Poll::Ready(()),
         })
         .await;
         let task = {
-            let mut state = self.core.lock();
+            let mut state = self.machine();
             let parent = &state.tasks[state.current() as usize];
             let name: Arc<str> = format!("{}@{name}", parent.name).into();
             state.new_task(self.pid, name, thread, future)
@@ -195,7 +189,7 @@ impl SimWorld {
 
 impl Clock for SimWorld {
     fn now(&self) -> Duration {
-        let mut state = self.core.lock();
+        let mut state = self.machine();
         let now = state.clock;
         if let Some(task) = state.current {
             state.remember_value(task, now.as_nanos() as u64);
@@ -203,11 +197,11 @@ impl Clock for SimWorld {
         now
     }
     async fn sleep(&self, duration: Duration) {
-        let due = self.core.lock().clock + duration;
+        let due = self.machine().clock + duration;
         self.infallible(Op::Sleep { due }).await;
     }
     async fn deadline(&self, duration: Duration) {
-        let due = self.core.lock().clock + duration;
+        let due = self.machine().clock + duration;
         self.infallible(Op::Deadline { due }).await;
     }
     async fn choose(&self, n: u32) -> u32 {
@@ -221,13 +215,13 @@ impl Process for SimWorld {
         self.pid
     }
     fn args(&self) -> Vec<String> {
-        self.core.lock().hosts[self.pid as usize].args.to_vec()
+        self.machine().hosts[self.pid as usize].args.to_vec()
     }
     fn var(&self, name: &str) -> Option<String> {
-        self.core.lock().hosts[self.pid as usize].env.get(name).cloned()
+        self.machine().hosts[self.pid as usize].env.get(name).cloned()
     }
     fn descriptor_limit(&self) -> u32 {
-        self.core.lock().kernel.descriptor_limit(self.pid)
+        self.machine().kernel.descriptor_limit(self.pid)
     }
 }
 
@@ -239,8 +233,7 @@ pub struct SimRegion {
 
 impl Drop for SimRegion {
     fn drop(&mut self) {
-        let mut state = self.world.core.lock();
-        if state.acts(self.world.pid) {
+        if let Some(mut state) = self.world.acting() {
             state.leave_region(self.id);
         }
     }
@@ -250,11 +243,11 @@ impl Notes for SimWorld {
     type Region = SimRegion;
 
     fn region(&self, kind: &'static str, subject: &str) -> SimRegion {
-        let id = self.core.lock().enter_region(self.pid, kind, subject);
+        let id = self.machine().enter_region(self.pid, kind, subject);
         SimRegion { world: self.clone(), id }
     }
     fn note(&self, kind: &'static str, subject: &str) {
-        let mut state = self.core.lock();
+        let mut state = self.machine();
         let by = state.current;
         state.emit(self.pid, by, What::Note { kind, subject: subject.into() });
     }

@@ -17,7 +17,9 @@ pub struct SimPermit {
 
 impl Drop for SimPermit {
     fn drop(&mut self) {
-        self.world.core.lock().release_permits(self.semaphore, self.holder, self.permits);
+        if let Some(mut state) = self.world.acting() {
+            state.release_permits(self.semaphore, self.holder, self.permits);
+        }
     }
 }
 
@@ -56,7 +58,9 @@ impl<T: Send> std::ops::DerefMut for SimGuard<T> {
 
 impl<T: Send> Drop for SimGuard<T> {
     fn drop(&mut self) {
-        self.world.core.lock().release_mutex(self.mutex);
+        if let Some(mut state) = self.world.acting() {
+            state.release_mutex(self.mutex);
+        }
     }
 }
 
@@ -66,7 +70,7 @@ pub struct SimNotify(u32);
 
 impl SimWorld {
     fn new_mutex<T>(&self, name: &str, value: T) -> SimMutex<T> {
-        let mut state = self.core.lock();
+        let mut state = self.machine();
         state.mutexes.push(sync::Mutex {
             pid: self.pid,
             name: name.into(),
@@ -94,7 +98,7 @@ impl InProcess for SimWorld {
     type Notify = SimNotify;
 
     fn semaphore(&self, name: &str, permits: u32) -> SimSemaphore {
-        let mut state = self.core.lock();
+        let mut state = self.machine();
         state.semaphores.push(sync::Semaphore {
             pid: self.pid,
             name: name.into(),
@@ -107,7 +111,7 @@ impl InProcess for SimWorld {
     }
     async fn acquire(&self, semaphore: &SimSemaphore, permits: u32) -> SimPermit {
         {
-            let state = self.core.lock();
+            let state = self.machine();
             let s = &state.semaphores[semaphore.0 as usize];
             assert!(permits <= s.total, "{} of the {} permits of {} can never be had", permits, s.total, s.name);
         }
@@ -139,7 +143,7 @@ impl InProcess for SimWorld {
         self.guard(mutex)
     }
     fn notify(&self, name: &str) -> SimNotify {
-        let mut state = self.core.lock();
+        let mut state = self.machine();
         let notify = sync::Notify { pid: self.pid, name: name.into(), stored: false, queue: Default::default() };
         state.notifies.push(notify);
         SimNotify((state.notifies.len() - 1) as u32)

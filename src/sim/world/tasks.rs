@@ -15,14 +15,14 @@ impl<T: Send + 'static> Future for SimJoining<T> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
-        let mut state = this.world.core.lock();
+        let mut state = this.world.machine();
         if state.thread_is_occupied(this.op, cx.waker()) {
             return Poll::Pending;
         }
         let outcome = match this.op {
             Some(id) => state.fetch(id, cx.waker()),
             None => match state.announce(Op::Join { task: this.task }, cx.waker()) {
-                Announced::Done(outcome) => Some(outcome),
+                Announced::Done(ret) => Some(Ok(ret)),
                 Announced::Waits(id) => {
                     this.op = Some(id);
                     None
@@ -41,15 +41,14 @@ impl<T: Send + 'static> Future for SimJoining<T> {
 impl<T> Drop for SimJoining<T> {
     fn drop(&mut self) {
         if let Some(id) = self.op {
-            self.world.core.lock().retract(id);
+            self.world.retract(id);
         }
     }
 }
 
 impl<T: Send + 'static> Join<T> for SimJoining<T> {
     fn abort(&self) {
-        let mut state = self.world.core.lock();
-        if state.acts(self.world.pid) {
+        if let Some(mut state) = self.world.acting() {
             state.abort(self.task);
         }
     }
@@ -65,7 +64,11 @@ impl Tasks for SimWorld {
             let value = task.await;
             *into.lock() = Some(value);
         });
-        let task = self.core.lock().new_task(self.pid, name.into(), Thread::Worker, future);
+        let mut machine = self.machine();
+        let name = machine.name(name);
+        let name = machine.names[name].clone();
+        let task = machine.new_task(self.pid, name, Thread::Worker, future);
+        drop(machine);
         SimJoining { world: self.clone(), task, slot, op: None }
     }
     async fn on_pool<T: Send + 'static>(&self, section: impl Future<Output = T> + Send + 'static) -> T {
