@@ -5,6 +5,7 @@
 
 mod backend;
 mod executor;
+mod ground;
 mod leftovers;
 mod lock_file;
 mod lock_order;
@@ -26,6 +27,7 @@ pub fn all() -> Vec<Policy> {
         source_tree::policies(),
         lock_scope::policies(),
         leftovers::policies(),
+        ground::policies(),
     ]
     .concat()
 }

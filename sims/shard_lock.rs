@@ -12,8 +12,8 @@ use flockstep::scenario::Policy;
 use flockstep::world::{Errno, OpenOptions, Result, World, create_dir_all, read_file, write_all};
 use flockstep::{KernelView, Scenario, SimWorld, ViolationKind, scenario};
 
-const KEY: &str = "wheels/demo";
-const SHARD: &str = "/cache/wheels/demo";
+pub(crate) const KEY: &str = "wheels/demo";
+pub(crate) const SHARD: &str = "/cache/wheels/demo";
 const FILES: [&str; 2] = ["code", "metadata"];
 /// What a whole file contains; a file is written in two halves.
 const WHOLE: &[u8] = b"whole";
@@ -24,7 +24,7 @@ fn whole_in_place(fs: &KernelView<'_>) -> bool {
 }
 
 /// What the marker stands for, in that of the sound one: it names a revision.
-fn whole_revision(fs: &KernelView<'_>) -> bool {
+pub(crate) fn whole_revision(fs: &KernelView<'_>) -> bool {
     let marker = fs.read(&format!("{SHARD}/marker"));
     let revision = format!("{SHARD}/{}", marker.text().trim_end());
     FILES.iter().all(|name| fs.read(&format!("{revision}/{name}")).bytes() == WHOLE)
@@ -115,9 +115,14 @@ fn unlocked(processes: u64) -> Scenario {
 }
 
 fn locked(processes: u64, keys: &'static [&'static str], jobs: u32) -> Scenario {
-    let mut scene = machine()
+    let scene = machine()
         .oracle(|| Builds::once().all_served())
         .oracle(|| Publish::of(format!("{SHARD}/rev-*/*")).marked(&format!("{SHARD}/marker"), whole_revision));
+    installs(scene, processes, keys, jobs)
+}
+
+/// That many processes of the sound policy.
+pub(crate) fn installs(mut scene: Scenario, processes: u64, keys: &'static [&'static str], jobs: u32) -> Scenario {
     for n in 1..=processes {
         scene = scene.process(&format!("install{n}"), move |world: SimWorld| sound(world, keys, jobs));
     }

@@ -26,7 +26,7 @@ fn both_worlds_pass_and_say_what_they_skip() {
         let said = text(&output.stdout);
         assert_eq!(
             said,
-            "what-is-not-known-is-skipped: skipped: mmap\n5 passed, 0 failed, 1 skipped\n",
+            "what-is-not-known-is-skipped: skipped: mmap\n23 passed, 0 failed, 1 skipped\n",
             "{world}: {}",
             text(&output.stderr)
         );
@@ -64,6 +64,22 @@ fn what_is_no_case_file_is_one_clear_error() {
         (b"", "line 1: no case in the file"),
         (b"{\"name\": 1}", "line 1: column"),
         (br#"{"name": "n", "steps": [{"op": "mkdir"}]}"#, "line 1: case \"n\", step 0: mkdir: missing field `path`"),
+        (b"{\"name\": \"n\"}", "line 1: column 13: expected a case with name and steps: missing field `steps`"),
+        (b"{\"name\": \"n\", \"steps\": []}", "line 1: case \"n\" has no steps"),
+        (
+            b"{\"name\": \"n\", \"steps\": {}}",
+            "line 1: column 23: expected a case with name and steps: invalid type: map",
+        ),
+        (b"[1, 2]", "line 1: column"),
+        (
+            br#"{"name": "n", "steps": [{"op": "close", "fd": 1.5}]}"#,
+            "line 1: case \"n\", step 0: close: expected a descriptor",
+        ),
+        (
+            br#"{"name": "n", "steps": [{"proc": -1, "op": "exit"}]}"#,
+            "line 1: case \"n\", step 0: invalid value: integer `-1`",
+        ),
+        (br#"{"name": "n", "steps": [{"path": "d"}]}"#, "line 1: case \"n\", step 0: missing field `op`"),
     ] {
         let output = given(content);
         let said = text(&output.stderr);
@@ -72,4 +88,7 @@ fn what_is_no_case_file_is_one_clear_error() {
         assert_eq!(said.lines().count(), 1, "{said}");
     }
     assert_eq!(conform(&["--cases", "/no/such/file"]).status, Status::Exited(2));
+    // A text of another kind is one error as well, not one for each of its lines.
+    let said = text(&given(include_bytes!("../README.md")).stderr);
+    assert!(said.lines().count() == 4 && said.contains("more lines that are no case"), "{said}");
 }

@@ -5,14 +5,29 @@
 //! take it away.
 
 use crate::contract::{self, Limits, clauses};
+use flockstep::oracle::RegionExclusion;
+use flockstep::sim::kernel::Quirk;
 use flockstep::world::{Clock, Files, Process, World, write_all};
-use flockstep::{Scenario, SimWorld, Strategy, Time, scenario};
+use flockstep::{Scenario, SimWorld, Strategy, Time, Verdict, scenario};
 use std::future::Future;
 use std::time::Duration;
 
 const SCHEDULES: u64 = if cfg!(feature = "exhaustive") { 20_000 } else { 200 };
 
-fn upheld<F>(clause: &str, limits: Limits, body: impl Fn(SimWorld) -> F + Send + Sync + 'static)
+fn upheld<F>(clause: &str, limits: Limits, body: impl Fn(SimWorld) -> F + Clone + Send + Sync + 'static)
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    for strategy in [Strategy::random(SCHEDULES), Strategy::pct(3, SCHEDULES), Strategy::dfs(SCHEDULES)] {
+        of_clause(clause, limits, &body).explore(strategy).assert_upheld();
+    }
+}
+
+fn of_clause<F>(
+    clause: &str,
+    limits: Limits,
+    body: &(impl Fn(SimWorld) -> F + Clone + Send + Sync + 'static),
+) -> Scenario
 where
     F: Future<Output = ()> + Send + 'static,
 {
@@ -22,12 +37,11 @@ where
         .workers(u32::try_from(limits.workers).unwrap())
         .blocking_threads(u32::try_from(limits.blocking_threads).unwrap())
         .nofile(nofile)
-        .process("process", body)
+        .process("process", body.clone())
         // A state that only a time-out can leave counts as a deadlock, and bodies about time-outs get there: so somebody sleeps.
         .process("sleeper", |world: SimWorld| async move { world.sleep(Duration::from_secs(3600)).await });
-    for strategy in [Strategy::random(SCHEDULES), Strategy::pct(3, SCHEDULES), Strategy::dfs(SCHEDULES)] {
-        scenario.explore(strategy).assert_upheld();
-    }
+    // What only somebody who watches can tell.
+    if clause.starts_with("n1") { scenario.oracle(|| RegionExclusion::of("build")) } else { scenario }
 }
 
 /// What the real world finds in `tests/programs` and in `/bin`.
@@ -66,3 +80,28 @@ macro_rules! in_simulation {
 }
 
 clauses!(in_simulation);
+
+/// The test of the clauses: each of these mistakes of the kernel breaks one.
+#[test]
+fn mistakes_break_a_clause() {
+    async fn f1(world: SimWorld) {
+        contract::files::f1_lowest_descriptor_and_emfile_first(&world, "/dir").await;
+    }
+    async fn l2(world: SimWorld) {
+        contract::locks::l2_unlock_or_last_close_ends_it(&world, "/dir").await;
+    }
+    async fn l3(world: SimWorld) {
+        contract::locks::l3_a_refused_conversion_has_lost_the_lock(&world, "/dir").await;
+    }
+    let few = Limits { nofile: Some(64), ..Limits::USUAL };
+    for (quirk, scenario) in [
+        (Quirk::NumbersNotReused, of_clause("f1", few, &f1)),
+        (Quirk::EmfileAfterCreation, of_clause("f1", few, &f1)),
+        (Quirk::CloseOfDuplicateReleases, of_clause("l2", Limits::USUAL, &l2)),
+        (Quirk::UnlockByChildIgnored, of_clause("l2", Limits::USUAL, &l2)),
+        (Quirk::RefusedUpgradeKeeps, of_clause("l3", Limits::USUAL, &l3)),
+    ] {
+        let verdict = scenario.quirk(quirk).steps_max(2_000).explore(Strategy::random(1)).verdict;
+        assert!(matches!(verdict, Verdict::Violated(_)), "{quirk:?}: {verdict:?}");
+    }
+}

@@ -1,367 +1,104 @@
 //! The simulated kernel against the real one: random calls by several processes, made on both, outcome by outcome.
 //!
 //! Compared are results and errors, descriptor numbers, data, link counts, who sleeps and who is woken, and after each step the flock
-//! table of every file as /proc/locks has it. Where the kernel promises no order (semantics of a signal with SA_RESTART among several
-//! sleepers, the death of a process that holds and waits for the same file) the sequence ends. What differs only sometimes is a race of the
-//! real kernel's, so a difference counts if it is there three times in a row.
+//! table of every file as /proc/locks has it. Where the kernel promises no order (several that are woken race, a process that dies gives up
+//! one thing after the other) the model follows every order, and what the kernel shows leaves those that agree ([`Possible`]). None left is a
+//! difference, the first time it is seen: nothing is repeated until it fits.
+//!
+//! [`Possible`]: flockstep::conform::Possible
 
-use flockstep::conform::call::{Call, Fd, OpenFlag, Outcome, RangeKind, RangeType, RenameFlag, Whence};
-use flockstep::conform::{Machine, Progress, Simulated, Trouble};
+mod pair;
+mod steps;
+
+use flockstep::conform::call::{Call, Done, Fd, OpenFlag};
+use flockstep::conform::{self, Machine, Possible, Progress, Simulated, Verdict, case};
 use flockstep::os::OsWorld;
 use flockstep::os::puppets::Puppets;
 use flockstep::sim::kernel::{Kernel, Quirk};
 use flockstep::world::{LockMode, OpenOptions, Process, Status};
+use pair::{Fault, Pair, Tally};
 use proptest::collection::vec;
-use proptest::prelude::*;
-use proptest::test_runner::{Config, RngSeed, TestCaseError, TestRunner};
+use proptest::test_runner::{Config, RngSeed, TestCaseError, TestError, TestRunner};
+use serde_json::{Value, json};
 use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 use std::path::Path;
+use steps::{Step, step};
 
 /// How many sequences the usual run makes; PROPTEST_CASES asks for more.
 const SEQUENCES: u32 = 40;
-const STEPS: std::ops::Range<usize> = 20..80;
-/// Processes of a sequence, dead ones included.
-const PROCESSES: u32 = 12;
-/// Files whose lock tables are compared.
-const FILES: [&str; 3] = ["a", "b", "d/a"];
+const STEPS: Range<usize> = 20..80;
 
-/// A step; the process is the how many'th of those that could make it.
-#[derive(Clone, Debug)]
-struct Step {
-    process: usize,
-    what: What,
+fn kernel() -> Puppets {
+    Puppets::start_from(Path::new(env!("CARGO_BIN_EXE_flockstep")), None).unwrap()
 }
 
-#[derive(Clone, Debug)]
-enum What {
-    Call(Call),
-    Fork,
-    Exec,
-    Exit,
-    Kill,
-    Signal,
+/// A sequence that differs, as short as it could be made.
+struct Found {
+    steps: Vec<Step>,
+    how: String,
 }
 
-fn path() -> impl Strategy<Value = String> {
-    const PATHS: [&str; 17] =
-        ["a", "a", "a", "b", "b", "d", "d/a", "d/b", "s", "s/", "d/", "a/", "e", "d/e", ".", "d/..", "e/a"];
-    prop::sample::select(&PATHS[..]).prop_map(str::to_owned)
-}
-
-fn fd() -> impl Strategy<Value = Fd> {
-    prop_oneof![12 => 3..8, 2 => 8..12, 1 => Just(-1)].prop_map(Fd::Number)
-}
-
-fn flags() -> impl Strategy<Value = Vec<OpenFlag>> {
-    use OpenFlag::{Accmode3, Append, Cloexec, Creat, Directory, Excl, Nofollow, Path, Rdonly, Rdwr, Trunc, Wronly};
-    let access = prop_oneof![3 => Just(Rdonly), 2 => Just(Wronly), 6 => Just(Rdwr), 1 => Just(Accmode3)];
-    let more = prop::sample::subsequence(vec![Excl, Trunc, Append, Directory, Nofollow, Path], 0..=2);
-    let more = prop_oneof![3 => Just(Vec::new()), 1 => more];
-    (access, more, prop::bool::weighted(0.7), prop::bool::weighted(0.2)).prop_map(
-        |(access, mut more, create, cloexec)| {
-            more.push(access);
-            more.extend(create.then_some(Creat));
-            more.extend(cloexec.then_some(Cloexec));
-            more
-        },
-    )
-}
-
-fn how() -> impl Strategy<Value = String> {
-    const USUAL: [&str; 5] = ["SH", "EX", "SH|NB", "EX|NB", "UN"];
-    const ODD: [&str; 7] = ["", "SH|EX", "NB", "UN|NB", "EX|UN", "MAND|SH", "SH|EX|NB"];
-    prop_oneof![12 => prop::sample::select(&USUAL[..]), 1 => prop::sample::select(&ODD[..])].prop_map(str::to_owned)
-}
-
-fn lock() -> impl Strategy<Value = Call> {
-    let kind = prop_oneof![Just(RangeKind::Posix), Just(RangeKind::Ofd)];
-    let mode = prop_oneof![2 => Just(RangeType::Rd), 3 => Just(RangeType::Wr), 2 => Just(RangeType::Un)];
-    (fd(), kind, mode, any::<bool>(), -1_i64..8, -2_i64..6).prop_map(|(fd, kind, mode, wait, start, len)| Call::Lock {
-        fd,
-        kind,
-        mode,
-        wait,
-        start,
-        len,
-    })
-}
-
-fn on_descriptors() -> impl Strategy<Value = Call> {
-    let text = "[a-z]{0,5}";
-    let whence = prop_oneof![Just(Whence::Set), Just(Whence::Cur), Just(Whence::End)];
-    prop_oneof![
-        4 => fd().prop_map(|fd| Call::Close { fd }),
-        3 => fd().prop_map(|fd| Call::Dup { fd }),
-        2 => (fd(), fd()).prop_map(|(fd, to)| Call::Dup2 { fd, to }),
-        1 => (fd(), fd(), any::<bool>()).prop_map(|(fd, to, cloexec)| {
-            Call::Dup3 { fd, to, flags: cloexec.then_some(OpenFlag::Cloexec).into_iter().collect() }
-        }),
-        1 => (fd(), -1..12, any::<bool>()).prop_map(|(fd, min, cloexec)| Call::Dupfd { fd, min, cloexec }),
-        1 => fd().prop_map(|fd| Call::Getfd { fd }),
-        1 => (fd(), any::<bool>()).prop_map(|(fd, cloexec)| Call::Setfd { fd, cloexec }),
-        1 => (fd(), 0_u32..6).prop_map(|(fd, len)| Call::Read { fd, len }),
-        1 => (fd(), 0_u32..6, -1_i64..9).prop_map(|(fd, len, off)| Call::Pread { fd, len, off }),
-        1 => (fd(), text).prop_map(|(fd, data)| Call::Write { fd, data }),
-        1 => (fd(), text, -1_i64..9).prop_map(|(fd, data, off)| Call::Pwrite { fd, data, off }),
-        1 => (fd(), -3_i64..9, whence).prop_map(|(fd, off, whence)| Call::Lseek { fd, off, whence }),
-        1 => (fd(), -1_i64..9).prop_map(|(fd, len)| Call::Ftruncate { fd, len }),
-        1 => fd().prop_map(|fd| Call::Fstat { fd }),
-    ]
-}
-
-fn on_names() -> impl Strategy<Value = Call> {
-    let rename_flags = prop::sample::subsequence(vec![RenameFlag::Noreplace, RenameFlag::Exchange], 0..=2);
-    prop_oneof![
-        2 => path().prop_map(|path| Call::Unlink { path }),
-        2 => path().prop_map(|path| Call::Mkdir { path }),
-        1 => path().prop_map(|path| Call::Rmdir { path }),
-        2 => (path(), path()).prop_map(|(from, to)| Call::Rename { from, to }),
-        1 => (path(), path(), rename_flags).prop_map(|(from, to, flags)| Call::Renameat2 { from, to, flags }),
-        1 => (path(), path()).prop_map(|(from, to)| Call::Link { from, to }),
-        1 => (path(), path()).prop_map(|(target, path)| Call::Symlink { target, path }),
-        1 => path().prop_map(|path| Call::Readlink { path }),
-        1 => (path(), any::<bool>()).prop_map(|(path, follow)| Call::Stat { path, follow }),
-        1 => path().prop_map(|path| Call::Readdir { path }),
-    ]
-}
-
-fn step() -> impl Strategy<Value = Step> {
-    let open = (path(), flags()).prop_map(|(path, flags)| Call::Open { path, flags, mode: 0o644 });
-    let flock = (fd(), how()).prop_map(|(fd, how)| Call::Flock { fd, how });
-    let limit = prop_oneof![4_u32..14, Just(64)].prop_map(|soft| Call::Setrlimit { soft, hard: None });
-    let what = prop_oneof![
-        20 => open.prop_map(What::Call),
-        30 => flock.prop_map(What::Call),
-        6 => lock().prop_map(What::Call),
-        20 => on_descriptors().prop_map(What::Call),
-        12 => on_names().prop_map(What::Call),
-        1 => limit.prop_map(What::Call),
-        1 => any::<bool>().prop_map(|restart| What::Call(Call::Sighandler { restart })),
-        4 => Just(What::Fork),
-        1 => Just(What::Exec),
-        1 => Just(What::Exit),
-        2 => Just(What::Kill),
-        1 => Just(What::Signal),
-    ];
-    (0_usize..8, what).prop_map(|(process, what)| Step { process, what })
-}
-
-/// Outcomes as they are compared: which file it is has another number on every machine, and the size of a directory means nothing.
-fn comparable(outcome: Outcome) -> Outcome {
-    outcome.map(|mut done| {
-        if let Some(stat) = &mut done.stat {
-            stat.id = (0, 0);
-            if stat.kind == "dir" {
-                stat.size = 0;
-            }
-        }
-        done
-    })
-}
-
-enum Fault {
-    Differs(String),
-    Trouble(Trouble),
-}
-
-impl From<Trouble> for Fault {
-    fn from(trouble: Trouble) -> Self {
-        Fault::Trouble(trouble)
-    }
-}
-
-fn same<T: PartialEq + std::fmt::Debug>(number: usize, what: &str, model: T, kernel: T) -> Result<(), Fault> {
-    if model == kernel {
-        return Ok(());
-    }
-    Err(Fault::Differs(format!("step {number}, {what}: the model has {model:?}, the kernel {kernel:?}")))
-}
-
-struct Pair<'a> {
-    model: Simulated,
-    kernel: &'a mut Puppets,
-    awake: BTreeSet<u32>,
-    asleep: BTreeSet<u32>,
-    restarts: BTreeMap<u32, bool>,
-    next: u32,
-}
-
-impl Pair<'_> {
-    /// How many steps were made.
-    fn run(&mut self, steps: &[Step]) -> Result<u64, Fault> {
-        self.model.begin(&[0, 1])?;
-        self.kernel.begin(&[0, 1])?;
-        let mut made = 0;
-        for (number, step) in steps.iter().enumerate() {
-            let everybody: Vec<u32> = self.awake.union(&self.asleep).copied().collect();
-            let awake: Vec<u32> = self.awake.iter().copied().collect();
-            let goes_on = match &step.what {
-                What::Kill if everybody.len() > 2 => self.kill(everybody[step.process % everybody.len()])?,
-                What::Signal if everybody.len() > 1 => {
-                    self.signal(number, everybody[step.process % everybody.len()])?
-                }
-                What::Kill | What::Signal => continue,
-                _ if awake.is_empty() => break,
-                what => self.step(number, awake[step.process % awake.len()], what)?,
-            };
-            made += 1;
-            self.compare_sleepers(number)?;
-            if !goes_on {
-                break;
-            }
-            self.compare_tables(number)?;
-        }
-        Ok(made)
-    }
-
-    fn step(&mut self, number: usize, process: u32, what: &What) -> Result<bool, Fault> {
-        match what {
-            // What offsets of directories mean is the filesystem's secret.
-            What::Call(Call::Lseek { fd, .. }) if self.is_directory(process, fd)? => {}
-            What::Call(call) => {
-                let (model, kernel) = (self.model.call(process, call)?, self.kernel.call(process, call)?);
-                let comparable = |progress| match progress {
-                    Progress::Returned(outcome) => Progress::Returned(comparable(outcome)),
-                    Progress::Asleep => Progress::Asleep,
-                };
-                if kernel == Progress::Asleep {
-                    self.awake.remove(&process);
-                    self.asleep.insert(process);
-                }
-                if let Call::Sighandler { restart } = call {
-                    self.restarts.insert(process, *restart);
-                }
-                same(number, &format!("process {process}, {call:?}"), comparable(model), comparable(kernel))?;
-            }
-            What::Fork if self.next < PROCESSES => {
-                let child = self.next;
-                let (model, kernel) = (self.model.fork(process, child)?, self.kernel.fork(process, child)?);
-                same(number, "fork", model.is_ok(), kernel.is_ok())?;
-                self.next += 1;
-                self.awake.insert(child);
-                if let Some(&restart) = self.restarts.get(&process) {
-                    self.restarts.insert(child, restart);
-                }
-            }
-            What::Exec => {
-                // A program that is linked dynamically does not start without a free descriptor.
-                self.step(number, process, &What::Call(Call::Setrlimit { soft: 64, hard: None }))?;
-                let (model, kernel) = (self.model.exec(process, None)?, self.kernel.exec(process, None)?);
-                same(number, "exec", model.is_ok(), kernel.is_ok())?;
-                self.restarts.remove(&process);
-            }
-            What::Exit if self.awake.len() > 1 => {
-                self.model.exit(process)?;
-                self.kernel.exit(process)?;
-                self.awake.remove(&process);
-            }
-            What::Fork | What::Exit | What::Kill | What::Signal => {}
-        }
-        Ok(true)
-    }
-
-    fn is_directory(&mut self, process: u32, fd: &Fd) -> Result<bool, Fault> {
-        let outcome = self.kernel.call(process, &Call::Fstat { fd: fd.clone() })?;
-        let Progress::Returned(Ok(done)) = outcome else { return Ok(false) };
-        Ok(done.stat.is_some_and(|stat| stat.kind == "dir"))
-    }
-
-    fn kill(&mut self, process: u32) -> Result<bool, Fault> {
-        let settled = !self.asleep.contains(&process);
-        self.model.kill(process)?;
-        self.kernel.kill(process)?;
-        self.awake.remove(&process);
-        self.asleep.remove(&process);
-        // Its request and its locks go separately, and who is woken by which may win.
-        Ok(settled || self.asleep.len() < 2)
-    }
-
-    fn signal(&mut self, number: usize, process: u32) -> Result<bool, Fault> {
-        let requeues = self.asleep.contains(&process) && self.restarts.get(&process) == Some(&true);
-        let (model, kernel) = (self.model.signal(process)?, self.kernel.signal(process)?);
-        same(number, "a signal is survived", model, kernel)?;
-        if !kernel {
-            self.awake.remove(&process);
-            self.asleep.remove(&process);
-        }
-        Ok(!requeues || self.asleep.len() < 2)
-    }
-
-    /// As sets: who of those that wake together is first is nobody's promise.
-    fn compare_sleepers(&mut self, number: usize) -> Result<(), Fault> {
-        let (mut model, mut kernel) = (BTreeMap::new(), BTreeMap::new());
-        for &process in &self.asleep {
-            let outcome = self.model.returned(process)?;
-            model.extend(outcome.map(|outcome| (process, format!("{outcome:?}"))));
-            let outcome = self.kernel.returned(process)?;
-            kernel.extend(outcome.map(|outcome| (process, format!("{outcome:?}"))));
-        }
-        for &process in kernel.keys() {
-            self.asleep.remove(&process);
-            self.awake.insert(process);
-        }
-        same(number, "woken", model, kernel)
-    }
-
-    fn compare_tables(&mut self, number: usize) -> Result<(), Fault> {
-        let Some(&process) = self.awake.first() else { return Ok(()) };
-        for path in FILES {
-            let look = Call::Stat { path: path.to_owned(), follow: true };
-            let (model, kernel) = (self.model.call(process, &look)?, self.kernel.call(process, &look)?);
-            let (Progress::Returned(Ok(model)), Progress::Returned(Ok(kernel))) = (model, kernel) else { continue };
-            let (model, kernel) = (model.stat.unwrap().file(), kernel.stat.unwrap().file());
-            let (model, kernel) = (self.model.locks(model)?, self.kernel.locks(kernel)?);
-            if kernel.is_some() {
-                same(number, &format!("locks on {path}"), model, kernel)?;
-            }
-        }
-        Ok(())
-    }
-}
-
-fn once(model: Simulated, kernel: &mut Puppets, steps: &[Step]) -> Result<u64, Fault> {
-    let awake = BTreeSet::from([0, 1]);
-    let asleep = BTreeSet::new();
-    Pair { model, kernel, awake, asleep, restarts: BTreeMap::new(), next: 2 }.run(steps)
-}
-
-/// How much was compared.
-#[derive(Default)]
-struct Tally {
-    calls: u64,
-    sequences: u64,
-    /// What differed, and did not when the sequence was repeated.
-    races: Vec<String>,
-}
-
-/// Compares; what differs that many times in a row is shrunk.
-fn compare(config: Config, times: u32, model: impl Fn() -> Simulated) -> (Tally, Option<String>) {
-    let program = Path::new(env!("CARGO_BIN_EXE_flockstep"));
-    let kernel = RefCell::new(Puppets::start_from(program, None).unwrap());
+/// Compares the kernel with `model` until they differ; what differs is shrunk.
+fn compare(config: Config, steps: Range<usize>, model: impl Fn() -> Simulated) -> (Tally, Option<Found>) {
+    let kernel = RefCell::new(kernel());
     let tally = RefCell::new(Tally::default());
-    let result = TestRunner::new(config).run(&vec(step(), STEPS), |steps| {
-        tally.borrow_mut().sequences += 1;
-        let mut differs = String::new();
-        for _ in 0..times {
-            let result = once(model(), &mut kernel.borrow_mut(), &steps);
-            match result {
-                Ok(calls) => {
-                    tally.borrow_mut().calls += calls;
-                    tally.borrow_mut().races.extend((!differs.is_empty()).then_some(differs));
-                    return Ok(());
-                }
-                Err(Fault::Differs(how)) => differs = how,
-                Err(Fault::Trouble(trouble)) => {
-                    // What the processes do next is anybody's guess.
-                    *kernel.borrow_mut() = Puppets::start_from(program, None).unwrap();
-                    return Err(TestCaseError::fail(format!("the machine failed: {trouble}")));
-                }
+    let trouble = RefCell::new(None);
+    let result = TestRunner::new(config).run(&vec(step(), steps), |steps| {
+        if trouble.borrow().is_some() {
+            return Ok(()); // to be told, not to be shrunk
+        }
+        let (mut kernel, mut tally) = (kernel.borrow_mut(), tally.borrow_mut());
+        tally.sequences += 1;
+        let pair = Pair::new(model(), &mut kernel, &mut tally);
+        match pair.and_then(|mut pair| pair.run(&steps)) {
+            Ok(()) => Ok(()),
+            Err(Fault::TooMany) => {
+                tally.given_up += 1;
+                Ok(())
+            }
+            Err(Fault::Differs(how)) => Err(TestCaseError::fail(how)),
+            Err(Fault::Trouble(what)) => {
+                *trouble.borrow_mut() = Some(what);
+                Err(TestCaseError::fail("the machine failed"))
             }
         }
-        Err(TestCaseError::fail(differs))
     });
-    (tally.into_inner(), result.err().map(|error| error.to_string()))
+    if let Some(trouble) = trouble.into_inner() {
+        panic!("the machine failed: {trouble}");
+    }
+    let found = result.err().map(|error| match error {
+        TestError::Fail(how, steps) => shorten(Found { steps, how: how.to_string() }, &mut kernel.borrow_mut(), &model),
+        TestError::Abort(why) => panic!("{why}"),
+    });
+    (tally.into_inner(), found)
+}
+
+/// The same difference with every step left out that is not needed. To leave one out changes who the how many'th process of the others is,
+/// so proptest could not; here they are named by the numbers that they came to.
+fn shorten(mut found: Found, kernel: &mut Puppets, model: &impl Fn() -> Simulated) -> Found {
+    let mut differs = |steps: &[Step]| {
+        let mut tally = Tally::default();
+        let mut pair = Pair::new(model(), kernel, &mut tally).ok()?;
+        match pair.run(steps) {
+            Err(Fault::Differs(how)) => Some(Found { steps: pair.into_steps(), how }),
+            _ => None,
+        }
+    };
+    found = differs(&found.steps).unwrap_or(found);
+    loop {
+        let before = found.steps.len();
+        for at in (0..before).rev().filter(|_| before > 1) {
+            if at < found.steps.len() {
+                let mut without = found.steps.clone();
+                without.remove(at);
+                found = differs(&without).unwrap_or(found);
+            }
+        }
+        if found.steps.len() == before {
+            return found;
+        }
+    }
 }
 
 #[test]
@@ -371,31 +108,128 @@ fn the_model_is_the_kernel() {
     let cases = OsWorld::new().var("PROPTEST_CASES").map_or(SEQUENCES, |cases| cases.parse().unwrap());
     // The usual run makes the same sequences every time; the long one makes new ones.
     let rng_seed = if cases == SEQUENCES { RngSeed::Fixed(1) } else { RngSeed::Random };
-    let config = Config { cases, source_file: Some(file!()), max_shrink_iters: 5_000, rng_seed, ..Config::default() };
-    let (tally, differs) = compare(config, 3, Simulated::new);
-    println!("{} calls in {} sequences, {} races {:?}", tally.calls, tally.sequences, tally.races.len(), tally.races);
-    assert_eq!(differs, None);
+    let config = Config { cases, source_file: Some(file!()), max_shrink_iters: 1_000, rng_seed, ..Config::default() };
+    let (tally, found) = compare(config, STEPS, Simulated::new);
+    let Tally { calls, sequences, sleeps, told_apart, states, given_up } = tally;
+    let divergences = u32::from(found.is_some());
+    println!(
+        "{calls} calls in {sequences} sequences, {divergences} divergences; {sleeps} calls slept, {told_apart} times the kernel showed which \
+         of several possible orders it had taken (of at most {states}), {given_up} sequences were given up for too many"
+    );
+    if let Some(Found { steps, how }) = found {
+        panic!("{how}\n{steps:#?}");
+    }
+    assert!(given_up * 100 <= sequences, "more than one in a hundred sequences was given up");
 }
 
-/// The test of the test: each mistake is found, by a sequence shrunk to a few steps.
+/// Where the shortest sequences that find planted mistakes are written down, as cases.
+const PLANTED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/conform/planted.jsonl");
+
+/// Mistakes that a model of the kernel could make, each under a name and in words.
+const MISTAKES: [(Quirk, &str, &str); 6] = [
+    (Quirk::RefusedUpgradeKeeps, "refused-upgrade-keeps", "a refused upgrade keeps the lock"),
+    (Quirk::CloseOfDuplicateReleases, "close-of-duplicate-releases", "closing one duplicate releases the lock"),
+    (Quirk::UnlockByChildIgnored, "unlock-by-child-ignored", "LOCK_UN in a forked child is ignored"),
+    (Quirk::NumbersNotReused, "numbers-not-reused", "the lowest descriptor number is not used again"),
+    (Quirk::EmfileAfterCreation, "emfile-after-creation", "EMFILE comes after the file was created"),
+    (Quirk::DowngradeWakesNobody, "downgrade-wakes-nobody", "EX to SH does not wake those who wait to share"),
+];
+
+#[expect(clippy::disallowed_methods, reason = "a file of the test's")]
+fn planted() -> String {
+    std::fs::read_to_string(PLANTED).unwrap()
+}
+
+/// A JSON object with these fields first.
+fn ordered(object: &Value, first: &[&str]) -> String {
+    let object = object.as_object().expect("a step is an object");
+    let place = |name: &String| (first.iter().position(|other| other == name).unwrap_or(first.len()), name.clone());
+    let mut names: Vec<&String> = object.keys().collect();
+    names.sort_by_key(|&name| place(name));
+    let fields: Vec<String> = names.iter().map(|&name| format!("{}: {}", json!(name), object[name])).collect();
+    format!("{{{}}}", fields.join(", "))
+}
+
+/// The test of the test: each mistake is found, and the sequence that finds it, made as short as possible, is the one that is written down.
 #[test]
-#[expect(clippy::print_stdout, reason = "the shrunk sequences are worth reading")]
-fn mistakes_are_found() {
-    let quirks = [
-        Quirk::RefusedUpgradeKeeps,
-        Quirk::CloseOfDuplicateReleases,
-        Quirk::UnlockByChildIgnored,
-        Quirk::NumbersNotReused,
-        Quirk::EmfileAfterCreation,
-        Quirk::DowngradeWakesNobody,
-    ];
-    let max_shrink_iters = if cfg!(feature = "exhaustive") { 5_000 } else { 100 };
-    for quirk in quirks {
-        let config = Config { cases: 20_000, failure_persistence: None, max_shrink_iters, ..Config::default() };
-        let (tally, differs) = compare(config, 1, || Simulated::with_quirk(quirk));
-        let found = differs.unwrap_or_else(|| panic!("{quirk:?} was not found in {} sequences", tally.sequences));
-        println!("{quirk:?}, after {} sequences:\n{found}\n", tally.sequences);
+fn planted_mistakes_are_found() {
+    let mut written = String::new();
+    for (quirk, name, what) in MISTAKES {
+        let rng_seed = RngSeed::Fixed(1);
+        let config =
+            Config { cases: 20_000, failure_persistence: None, max_shrink_iters: 1_000, rng_seed, ..Config::default() };
+        let (tally, found) = compare(config, 1..80, || Simulated::with_quirk(quirk));
+        let Found { steps, how } = found.unwrap_or_else(|| panic!("{quirk:?} was not found in {tally:?}"));
+        let (mut kernel, mut tally) = (kernel(), Tally::default());
+        let sound = Pair::new(Simulated::new(), &mut kernel, &mut tally).and_then(|mut pair| {
+            pair.run(&steps)?;
+            pair.into_case()
+        });
+        let Ok(steps) = sound else { panic!("{name}: without the mistake nothing differs") };
+        let note = format!("found a kernel in which {what}: {how}");
+        let steps: Vec<String> = steps.iter().map(|step| ordered(step, &["proc", "op"])).collect();
+        let (name, note, steps) = (json!(name), json!(note), steps.join(", "));
+        let source = "\"source\": [\"derived:tests/differential.rs\"], \"level\": \"spec\", \"tags\": [\"planted\"]";
+        written += &format!("{{\"name\": {name}, {source}, \"note\": {note}, \"steps\": [{steps}]}}\n");
     }
+    #[expect(clippy::disallowed_methods, reason = "the file is a snapshot of what this test finds")]
+    if OsWorld::new().var("FLOCKSTEP_UPDATE").is_some() {
+        std::fs::write(PLANTED, &written).unwrap();
+    }
+    let there = planted();
+    assert!(there == written, "FLOCKSTEP_UPDATE=1 writes {PLANTED} anew, which should be:\n{written}");
+}
+
+/// The sequences that are written down: both kernels do what they say, and a kernel with the mistake does not.
+#[test]
+fn planted_mistakes_are_told_by_their_cases() {
+    let cases = case::parse(planted().as_bytes()).unwrap();
+    assert_eq!(cases.len(), MISTAKES.len());
+    let mut kernel = kernel();
+    for (case, (quirk, name, _)) in cases.iter().zip(MISTAKES) {
+        assert_eq!(case.name, name);
+        assert_eq!(conform::run(case, &mut kernel, true), Verdict::Passed, "{name}: the real kernel");
+        assert_eq!(conform::run(case, &mut Simulated::new(), true), Verdict::Passed, "{name}: the simulated one");
+        let wrong = conform::run(case, &mut Simulated::with_quirk(quirk), true);
+        assert!(matches!(wrong, Verdict::Failed(_)), "{name}: the one with the mistake: {wrong:?}");
+    }
+}
+
+/// The race that made [`Possible`] necessary. Two who sleep for one description, one to share and one not, are woken together and both
+/// return; the later one has converted the lock of the earlier one. The model allows both ends, and the kernel shows one of them.
+#[test]
+fn sleepers_of_one_description_race() {
+    let open = Call::Open { path: "a".into(), flags: vec![OpenFlag::Rdwr, OpenFlag::Creat], mode: 0o644 };
+    let flock = |how: &str| Call::Flock { fd: Fd::Number(3), how: how.into() };
+    let mut model = Possible::begin(Simulated::new(), &[0, 1]);
+    let mut kernel = kernel();
+    kernel.begin(&[0, 1]).unwrap();
+    for (process, call) in [(0, &open), (1, &open), (1, &flock("EX"))] {
+        model.call(process, call).unwrap();
+        kernel.call(process, call).unwrap();
+    }
+    model.fork(0, 2);
+    kernel.fork(0, 2).unwrap().unwrap();
+    for (process, call) in [(0, &flock("SH")), (2, &flock("EX")), (1, &flock("UN"))] {
+        model.call(process, call).unwrap();
+        kernel.call(process, call).unwrap();
+    }
+    assert_eq!(model.count(), 2);
+    for process in [0, 2] {
+        assert_eq!(kernel.returned(process).unwrap(), Some(Ok(Done::default())));
+        model.observe(|machine| machine.words(&[process].into()), &[(process, "ok 0".to_owned())].into()).unwrap();
+    }
+    let look = |machine: &mut Simulated| machine.locks_at(1, "a").unwrap();
+    let sights = model.clone().observe(look, &"none of them".to_owned()).unwrap_err();
+    assert_eq!(sights, ["held [EX] waiting []".to_owned(), "held [SH] waiting []".to_owned()].into());
+    let Progress::Returned(Ok(Done { stat: Some(stat), .. })) =
+        kernel.call(1, &Call::Fstat { fd: Fd::Number(3) }).unwrap()
+    else {
+        panic!("the file is open");
+    };
+    let table =
+        kernel.locks(stat.file()).unwrap().expect("/proc/locks shows the locks of a tmpfs or a local filesystem");
+    model.observe(look, &table.to_string()).unwrap();
 }
 
 /// A dying process loses its locks one by one, the highest descriptor first: an observer who polls sees the second one free while the

@@ -1,100 +1,105 @@
-//! Other ground than a local filesystem: what is sound at home and breaks there, and what the sound protocol does about it.
+//! Other ground than a local filesystem, call by call. What becomes of protocols on it is in `sims/ground.rs`.
 
-use flockstep::protocol::{self, Cache, Order, Recipe, Settings, Work, obtain};
-use flockstep::sim::kernel::Ground;
-use flockstep::world::{Errno, Files, LockMode, Locks, OpenOptions, World, write_all};
-use flockstep::{Scenario, SimWorld, Strategy, Verdict, scenario};
+use flockstep::sim::kernel::{Ground, Kernel};
+use flockstep::world::{Errno, Files, LockMode, Locks, OpenOptions, Process, Result, read_file, write_all};
+use flockstep::{Scenario, SimWorld, Strategy, ViolationKind, scenario};
 
-fn two<F>(name: &str, ground: Ground, body: fn(SimWorld) -> F) -> Scenario
-where
-    F: Future<Output = flockstep::world::Result<()>> + Send + 'static,
-{
-    scenario(name).file("/lock", "").ground(ground).workers(1).blocking_threads(1).process("a", body).process("b", body)
+fn on(ground: Ground) -> Scenario {
+    scenario("ground").file("/lock", "").ground(ground).workers(1).blocking_threads(1)
 }
 
-/// Reads under a shared lock, and upgrades it to write: at home the first to ask loses its shared lock, and the second goes on.
-async fn upgrade(world: SimWorld) -> flockstep::world::Result<()> {
-    let file = world.open("/lock", OpenOptions::lock_file()).await?;
-    world.flock(&file, LockMode::Shared).await?;
-    world.flock(&file, LockMode::Exclusive).await?;
-    world.close(file).await
-}
-
-/// Locks through a descriptor that is open for reading, because the content of a lock file is nobody's business.
-async fn read_only(world: SimWorld) -> flockstep::world::Result<()> {
-    let file = world.open("/lock", OpenOptions::read()).await?;
-    world.flock(&file, LockMode::Exclusive).await?;
-    world.close(file).await
-}
-
-#[test]
-fn upgrades_wait_for_each_other_on_nfs() {
-    two("upgrade at home", Ground::Local, upgrade).explore(Strategy::exhaustive()).assert_exhausted();
-    let Verdict::Violated(failure) = two("upgrade", Ground::Nfs, upgrade).explore(Strategy::exhaustive()).verdict
-    else {
-        panic!("two upgraders on NFS wait for each other");
+/// Locks, writes, unlocks; whether it could write.
+async fn append(world: &SimWorld, file: &<SimWorld as Files>::File, byte: u8) -> Result<bool> {
+    world.flock(file, LockMode::Exclusive).await?;
+    let written = match write_all(world, file, &[byte]).await {
+        Err(error) if error.errno == Errno::Io => false,
+        other => other.map(|()| true)?,
     };
-    assert!(failure.report().contains("deadlock (lock cycle)"), "{}", failure.report());
+    world.unlock(file).await?;
+    Ok(written)
 }
 
+/// EIO comes if a lock is lost, and only then; with the next lock it is over.
 #[test]
-fn a_lock_file_open_for_reading_is_refused_on_nfs() {
-    two("read-only at home", Ground::Local, read_only).explore(Strategy::exhaustive()).assert_exhausted();
-    let Verdict::Violated(failure) = two("read-only", Ground::Nfs, read_only).explore(Strategy::exhaustive()).verdict
-    else {
-        panic!("NFS has no exclusive lock for a descriptor that cannot write");
-    };
-    assert!(failure.report().contains("EBADF"), "{}", failure.report());
-}
-
-/// A result of one file.
-struct Build;
-
-impl<W: World> Recipe<W> for Build {
-    type Needs = ();
-    fn key(&self) -> &str {
-        "one"
-    }
-    async fn prepare(&self, _: &W, _: &mut protocol::Task<W>) -> protocol::Result<()> {
+fn writing_under_a_lost_lock_fails() {
+    async fn body(world: SimWorld) -> Result<()> {
+        let file = world.open("/lock", OpenOptions::lock_file()).await?;
+        let written = [append(&world, &file, b'x').await?, append(&world, &file, b'y').await?];
+        world.close(file).await?;
+        let expected: Vec<u8> =
+            [b'x', b'y'].into_iter().zip(written).filter_map(|(byte, was)| was.then_some(byte)).collect();
+        assert_eq!(read_file(&world, "/lock").await?, expected);
         Ok(())
     }
-    async fn produce(&self, world: &W, _: &(), work: &mut Work<'_, W>) -> protocol::Result<()> {
-        let file = world.open(&format!("{}/result", work.dir()), OpenOptions::create_new()).await?;
-        write_all(world, &file, b"whole").await?;
-        Ok(world.close(file).await?)
+    let held = on(Ground::Nfs).process("a", body).finally("written", |fs| fs.read("/lock").bytes() == b"xy");
+    held.explore(Strategy::exhaustive()).assert_exhausted();
+    let mut lossy = on(Ground::Nfs).lost_locks(1).process("a", body);
+    for content in [&b"xy"[..], b"x", b"y"] {
+        lossy = lossy.sometimes(&format!("{content:?}"), move |fs| fs.read("/lock").bytes() == content);
     }
+    lossy.clone().explore(Strategy::exhaustive()).assert_exhausted();
+    // Only one of them is lost: without the second fault, one byte is always there.
+    let one = lossy.finally("one is there", |fs| !fs.read("/lock").bytes().is_empty());
+    one.explore(Strategy::exhaustive()).assert_exhausted();
+    let two = on(Ground::Nfs).lost_locks(2).process("a", body);
+    let two = two.finally("one is there", |fs| !fs.read("/lock").bytes().is_empty());
+    two.explore(Strategy::exhaustive()).assert_violated(ViolationKind::Promise("one is there".into()));
 }
 
-async fn build(world: &SimWorld) -> protocol::Result<()> {
-    let cache = Cache::new(world, Settings { lock_timeout: None, ..Settings::new("/cache", "/tmp") })?;
-    let mut task = cache.task(world, &Order::new(), protocol::budget::BUILD).await?;
-    obtain(world, &mut task, &Build).await.map(drop)
-}
-
-fn cache(name: &str, ground: Ground) -> Scenario {
-    scenario(name).directory("/cache/tmp").directory("/tmp").ground(ground).workers(1).blocking_threads(1)
+/// Whoever has lost a lock and releases it takes nothing from whoever has it now.
+#[test]
+fn the_loser_releases_nothing() {
+    let mut kernel = Kernel::default();
+    kernel.set_ground(Ground::Nfs);
+    let mut open = || {
+        let pid = kernel.new_process(64);
+        (pid, kernel.open(pid, &"/lock".into(), OpenOptions::lock_file()).unwrap().descriptor)
+    };
+    let ((loser, lost), (next, held), (other, asks)) = (open(), open(), open());
+    assert_eq!(kernel.grant(loser, lost, LockMode::Exclusive, 0, 0), Ok(true));
+    let (_, _, description) = kernel.describe(loser, lost).unwrap();
+    assert_eq!(kernel.lose_lock(description), Some(LockMode::Exclusive));
+    assert_eq!(kernel.grant(next, held, LockMode::Exclusive, 0, 0), Ok(true));
+    assert_eq!(kernel.unlock(loser, lost), Ok(Some(LockMode::Exclusive)), "it is told nothing");
+    assert!(!kernel.can_lock(other, asks, LockMode::Exclusive), "and takes nothing away");
+    assert_eq!(kernel.unlock(loser, lost), Ok(None));
 }
 
 #[test]
-fn the_protocol_holds_on_nfs() {
-    cache("the protocol on NFS", Ground::Nfs)
-        .process("a", |world| async move { build(&world).await })
-        .process("b", |world| async move { build(&world).await })
-        .finally("built once", |fs| fs.exists("/cache/one/rev-1/result") && !fs.exists("/cache/one/rev-2"))
-        .explore(Strategy::random(1_000))
-        .assert_upheld();
+#[should_panic(expected = "no lock is ever lost on Local")]
+fn locks_are_lost_only_where_they_can_be() {
+    let _ = on(Ground::Local).lost_locks(1);
 }
 
 #[test]
-fn the_protocol_refuses_a_ground_without_locks() {
-    for errno in [Errno::NoLck, Errno::NoSys, Errno::OpNotSupp] {
-        cache("the protocol without locks", Ground::NoLocks(errno))
-            .process("a", |world| async move {
-                let refused = build(&world).await.expect_err("no lock, no operation");
-                assert!(matches!(refused, protocol::Error::NoLocks { .. }), "{refused}");
-            })
-            .finally("nothing was built", |fs| !fs.exists("/cache/one/marker"))
-            .explore(Strategy::random(100))
-            .assert_upheld();
+fn a_process_has_as_many_descriptors_as_is_usual() {
+    let limit = |scene: Scenario, limit: u32| {
+        let scene =
+            scene.process("a", move |world: SimWorld| async move { assert_eq!(world.descriptor_limit(), limit) });
+        scene.explore(Strategy::exhaustive()).assert_exhausted();
+    };
+    limit(on(Ground::Local), 1024);
+    limit(on(Ground::MacOs), 256);
+    limit(on(Ground::MacOs).nofile(4096), 4096);
+    limit(on(Ground::Local).nofile(64).ground(Ground::MacOs), 64);
+}
+
+/// A refused conversion has lost its lock everywhere once the call returns (L3): at home at once, elsewhere in a second step.
+#[test]
+fn a_refused_conversion_has_lost_its_lock_in_the_end() {
+    async fn body(world: SimWorld) -> Result<()> {
+        let [one, other] = [
+            world.open("/lock", OpenOptions::lock_file()).await?,
+            world.open("/lock", OpenOptions::lock_file()).await?,
+        ];
+        world.flock(&one, LockMode::Shared).await?;
+        world.flock(&other, LockMode::Shared).await?;
+        assert!(!world.try_flock(&one, LockMode::Exclusive).await?);
+        assert!(world.try_flock(&other, LockMode::Exclusive).await?);
+        world.close(one).await?;
+        world.close(other).await
+    }
+    for ground in [Ground::Local, Ground::Nfs, Ground::MacOs] {
+        on(ground).process("a", body).explore(Strategy::exhaustive()).assert_exhausted();
     }
 }

@@ -6,6 +6,9 @@ use flockstep::conform::{self, Machine, Simulated, Verdict, case};
 use flockstep::os::puppets::{self, Puppets};
 use std::path::PathBuf;
 
+/// Of a file in which more lines are wrong than these, it is not each line that is.
+const WRONG_MAX: usize = 3;
+
 #[derive(Args)]
 pub(crate) struct Arguments {
     /// The cases: one JSON object a line.
@@ -54,8 +57,11 @@ pub(crate) fn main(arguments: &Arguments) -> Exit {
     let cases = match case::parse(&file) {
         Ok(cases) => cases,
         Err(wrong) => {
-            for malformed in wrong {
+            for malformed in wrong.iter().take(WRONG_MAX) {
                 anstream::eprintln!("{path}: {malformed}");
+            }
+            if wrong.len() > WRONG_MAX {
+                anstream::eprintln!("{path}: and {} more lines that are no case", wrong.len() - WRONG_MAX);
             }
             return Exit::BadInput;
         }

@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 use crate::world::{Errno, FileId, FileKind};
 
 /// A descriptor: a number, or a name that the process gave to one.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(untagged)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Hash)]
+#[serde(untagged, expecting = "expected a descriptor: a number or a name")]
 pub enum Fd {
     /// By number.
     Number(i32),
@@ -28,7 +28,7 @@ impl Fd {
 }
 
 /// A flag of open(2).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, Hash)]
 #[serde(rename_all = "UPPERCASE")]
 #[allow(missing_docs, reason = "they are the constants of fcntl.h without O_")]
 pub enum OpenFlag {
@@ -44,6 +44,8 @@ pub enum OpenFlag {
     Cloexec,
     Directory,
     Nofollow,
+    /// Without effect on files and directories, and cases have nothing else.
+    Nonblock,
     Path,
     /// One that is not known here.
     #[serde(other)]
@@ -51,7 +53,7 @@ pub enum OpenFlag {
 }
 
 /// A flag of renameat2(2).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, Hash)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum RenameFlag {
     /// RENAME_NOREPLACE.
@@ -64,7 +66,7 @@ pub enum RenameFlag {
 }
 
 /// The two kinds of record locks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, Hash)]
 #[serde(rename_all = "lowercase")]
 pub enum RangeKind {
     /// F_SETLK.
@@ -77,7 +79,7 @@ pub enum RangeKind {
 }
 
 /// `l_type`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, Hash)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum RangeType {
     /// F_RDLCK.
@@ -92,7 +94,7 @@ pub enum RangeType {
 }
 
 /// Where lseek(2) counts from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, Hash)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum Whence {
     /// SEEK_SET.
@@ -115,7 +117,7 @@ fn yes() -> bool {
 }
 
 /// A system call of one process. Field by field as in the case files.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(tag = "op", rename_all = "lowercase")]
 #[allow(missing_docs, reason = "the names are those of the calls and of their arguments")]
 pub enum Call {
@@ -241,9 +243,9 @@ pub enum Call {
     },
     #[serde(rename = "setrlimit_nofile")]
     Setrlimit {
-        soft: u32,
+        soft: u64,
         #[serde(default)]
-        hard: Option<u32>,
+        hard: Option<u64>,
     },
     Sighandler {
         #[serde(default)]
@@ -384,6 +386,26 @@ impl Done {
 
 /// What a call returned: an errno by name, one name for each number (never EWOULDBLOCK).
 pub type Outcome = std::result::Result<Done, String>;
+
+/// An outcome in words, as it is compared between machines: which file it is has another number on every one, and the size of a
+/// directory means nothing.
+pub fn shown(outcome: &Outcome) -> String {
+    let done = match outcome {
+        Ok(done) => done,
+        Err(errno) => return errno.clone(),
+    };
+    let Done { ret, data, target, names, cloexec, stat } = done;
+    let mut words = vec![format!("ok {ret}")];
+    words.extend(data.iter().map(|data| format!("data {data:?}")));
+    words.extend(target.iter().map(|target| format!("target {target:?}")));
+    words.extend(names.iter().map(|names| format!("names {names:?}")));
+    words.extend(cloexec.map(|cloexec| format!("close-on-exec {cloexec}")));
+    words.extend(stat.iter().map(|Attributes { kind, nlink, size, .. }| {
+        let size = if kind == "dir" { &0 } else { size };
+        format!("{kind}, {nlink} links, {size} bytes")
+    }));
+    words.join(", ")
+}
 
 /// The name of an errno as outcomes have it.
 pub fn errno_word(errno: Errno) -> String {

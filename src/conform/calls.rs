@@ -24,12 +24,17 @@ pub(super) fn make(kernel: &mut Kernel, pid: Pid, call: &Call) -> std::result::R
             kernel.dup2(pid, number(fd), number(to))?;
             Done::returning(to.number())
         }
+        Call::Dup3 { flags, .. } if !dup3_knows(flags) => return Err(Errno::Inval),
         Call::Dup3 { fd, to, flags } => {
             kernel.dup3(pid, number(fd), number(to), closes(flags))?;
             Done::returning(to.number())
         }
         Call::Dupfd { fd, min, cloexec } => {
             let min = u32::try_from(*min).unwrap_or(u32::MAX);
+            kernel.inode_of(pid, number(fd))?;
+            if min >= kernel.descriptor_limit(pid) {
+                return Err(Errno::Inval);
+            }
             Done::returning(kernel.dup(pid, number(fd), min, *cloexec)?)
         }
         Call::Getfd { fd } => {
@@ -81,6 +86,11 @@ pub(super) fn make(kernel: &mut Kernel, pid: Pid, call: &Call) -> std::result::R
         }
         Call::Unknown => return Err(Errno::NoSys),
     })
+}
+
+/// Whether dup3(2) takes these flags.
+pub(super) fn dup3_knows(flags: &[OpenFlag]) -> bool {
+    flags.iter().all(|flag| matches!(flag, OpenFlag::Cloexec | OpenFlag::Rdonly))
 }
 
 fn open_how(flags: &[OpenFlag]) -> OpenHow {

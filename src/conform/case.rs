@@ -64,7 +64,8 @@ pub enum Action {
     SameFile {
         a: Reference,
         b: Reference,
-        value: bool,
+        #[serde(default)]
+        value: Option<bool>,
     },
     Locks {
         #[serde(default)]
@@ -166,6 +167,7 @@ pub fn parse(file: &[u8]) -> Result<Vec<Case>, Vec<Malformed>> {
         let what = "not text (a zero byte); expected one JSON object a line".to_owned();
         return Err(vec![Malformed { line, what }]);
     }
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text); // as some editors begin a file
     let (mut cases, mut wrong, mut names) = (Vec::new(), Vec::new(), BTreeSet::new());
     for (number, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
         let malformed = |what: String| Malformed { line: number + 1, what };

@@ -3,18 +3,23 @@
 //! A proof on a wrong kernel is worth nothing, and a kernel written from the manual pages is wrong: a widely used second one differs from
 //! Linux in 54 of 310 such cases. So what the simulated kernel does is compared with what test suites of others assert
 //! ([`case`] reads them), and with what the kernel underneath does. Both are a [`Machine`]: [`Simulated`] is our kernel with its sleepers
-//! in the very order of fs/locks.c ([`waiters`]), which an exploration does not promise and therefore does not use;
-//! [`Puppets`](crate::os::puppets::Puppets) are real processes.
+//! in the very order of fs/locks.c ([`waiters`]), which an exploration does not promise and therefore does not use, and [`Possible`] all of
+//! its states where that leaves an order open; [`Puppets`](crate::os::puppets::Puppets) are real processes.
 
 pub mod call;
 mod calls;
 pub mod case;
+mod deed;
+mod possible;
 mod run;
 pub mod simulated;
 pub mod waiters;
 
+pub use possible::{Possible, STATES_MAX, TooMany};
 pub use run::{Mismatch, Verdict, run};
 pub use simulated::Simulated;
+
+use std::fmt;
 
 use call::{Call, Outcome};
 
@@ -44,6 +49,14 @@ pub struct LockTable {
     pub held: Vec<LockMode>,
     /// Waited for.
     pub waiting: Vec<LockMode>,
+}
+
+impl fmt::Display for LockTable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let word = |mode: &LockMode| if *mode == LockMode::Shared { "SH" } else { "EX" };
+        let words = |modes: &[LockMode]| modes.iter().map(word).collect::<Vec<_>>().join(" ");
+        write!(f, "held [{}] waiting [{}]", words(&self.held), words(&self.waiting))
+    }
 }
 
 /// Processes that do as they are told, one call at a time, each finished or known to sleep before the next is made. They are named by

@@ -1,61 +1,65 @@
 //! The simulated kernel as a machine: its calls are made directly, and who would sleep is kept in the kernel's own order.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::hash::{DefaultHasher, Hash, Hasher};
 
 use super::call::{self, Call, Done, Outcome, RangeKind, RangeType};
-use super::calls::{make, number};
+use super::calls::{dup3_knows, number};
+use super::deed::Deed;
 use super::waiters::{Blocker, RequestId, Waiters};
 use super::{LockTable, Machine, Progress, Result};
-use crate::sim::kernel::{Kernel, Pid, Quirk, RangeLock, RangeOwner, RangeRequest, Span};
+use crate::sim::kernel::{Kernel, Pid, Quirk, RangeRequest, Span};
 use crate::world::{Errno, FileId, LockMode, Status};
 
-/// How far the search for deadlocks follows who waits for whom (MAX_DEADLK_ITERATIONS).
-const DEADLOCK_DEPTH: u32 = 10;
 const SIGUSR1: i32 = 10;
+/// No limit on descriptors is higher (fs.nr_open).
+const NR_OPEN: u64 = 1 << 20;
 
 /// What a process does on SIGUSR1.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Disposition {
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Disposition {
     Default,
     Handled { restart: bool },
 }
 
 #[derive(Clone, Debug)]
-struct Process {
-    pid: Pid,
-    on_signal: Disposition,
-    hard_limit: u32,
-    sleeping: Option<RequestId>,
-    returned: Option<Outcome>,
+pub(super) struct Process {
+    pub(super) pid: Pid,
+    pub(super) on_signal: Disposition,
+    hard_limit: u64,
+    pub(super) sleeping: Option<RequestId>,
+    pub(super) returned: Option<Outcome>,
 }
 
 /// What a request is for.
-#[derive(Clone, Copy, Debug)]
-enum Wish {
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Wish {
     Flock { fd: u32, mode: LockMode },
     Range(RangeRequest),
 }
 
-#[derive(Clone, Copy, Debug)]
-struct Request {
-    process: u32,
-    wish: Wish,
-    waits: bool,
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Request {
+    pub(super) process: u32,
+    pub(super) wish: Wish,
+    pub(super) waits: bool,
 }
 
 /// See the [module documentation](self).
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Simulated {
-    kernel: Kernel,
-    processes: BTreeMap<u32, Process>,
-    requests: BTreeMap<RequestId, Request>,
+    pub(super) kernel: Kernel,
+    pub(super) processes: BTreeMap<u32, Process>,
+    pub(super) requests: BTreeMap<RequestId, Request>,
     next_request: RequestId,
-    waiters: Waiters,
-    /// Awake, and about to try again.
-    woken: VecDeque<RequestId>,
-    quirk: Option<Quirk>,
+    pub(super) waiters: Waiters,
+    /// What each process is about to do, in the order in which they were woken; none has nothing to do.
+    pub(super) to_do: Vec<(u32, VecDeque<Deed>)>,
+    /// Whose call it is that is being made.
+    pub(super) acting: Option<u32>,
+    pub(super) quirk: Option<Quirk>,
     /// The locks that were held when somebody last looked.
-    held: BTreeMap<Blocker, (LockMode, Span)>,
+    pub(super) held: BTreeMap<Blocker, (LockMode, Span)>,
 }
 
 impl Simulated {
@@ -74,248 +78,78 @@ impl Simulated {
         &self.kernel
     }
 
-    fn process(&mut self, name: u32) -> &mut Process {
+    pub(super) fn process(&mut self, name: u32) -> &mut Process {
         self.processes.get_mut(&name).unwrap_or_else(|| panic!("there is no process {name}"))
     }
 
-    // ---- locks ------------------------------------------------------------------------------------------------------------------
-
-    /// Wakes whoever hung under a lock that is gone, or that gave up bytes.
-    fn notice(&mut self) {
-        let whole = |(_, ofd, mode)| (Blocker::Flock(ofd), (mode, Span::ALL));
-        let part = |(_, lock): (_, RangeLock)| (Blocker::Range(lock.number), (lock.mode, lock.span));
-        let now = self.kernel.range_locks().map(part).chain(self.kernel.held_locks().map(whole)).collect();
-        let before = std::mem::replace(&mut self.held, now);
-        for (lock, (mode, was)) in before {
-            let downgraded = matches!(self.held.get(&lock), Some((LockMode::Shared, _))) && mode == LockMode::Exclusive;
-            if downgraded && self.quirk == Some(Quirk::DowngradeWakesNobody) {
-                continue;
-            }
-            let stays = self
-                .held
-                .get(&lock)
-                .is_some_and(|&(now, is)| now == mode && is.start <= was.start && is.end >= was.end);
-            if !stays {
-                self.woken.extend(self.waiters.wake(lock));
-            }
-        }
+    pub(super) fn descriptors(&self, process: u32) -> Vec<u32> {
+        self.kernel.descriptors(self.processes[&process].pid).map(|descriptor| descriptor.number).collect()
     }
 
-    /// Lets everybody try who can.
-    fn settle(&mut self) {
-        self.notice();
-        while let Some(request) = self.woken.pop_front() {
-            if let Some(outcome) = self.attempt(request) {
-                self.finish(request, outcome);
-            }
-            self.notice();
-        }
+    /// The file that a path leads a process to.
+    pub(super) fn file(&self, process: u32, path: &str) -> Option<FileId> {
+        let pid = self.processes.get(&process)?.pid;
+        self.kernel.stat(pid, path, true).ok().map(|stat| stat.id)
     }
 
-    /// The system call of a request is over.
-    fn finish(&mut self, id: RequestId, outcome: Outcome) {
-        self.woken.extend(self.waiters.remove(id));
-        let request = self.requests.remove(&id).expect("it is under way");
-        let process = self.process(request.process);
-        (process.sleeping, process.returned) = (None, Some(outcome));
+    /// What can influence the future, hashed.
+    pub(super) fn fingerprint(&self) -> u64 {
+        let mut state = DefaultHasher::new();
+        self.kernel.fingerprint(&mut state);
+        for (name, Process { pid, on_signal, hard_limit, sleeping, returned }) in &self.processes {
+            // Who has returned is part of what was seen, and of what the process may be asked to do.
+            let returned = returned.as_ref().map(|outcome| outcome.as_ref().map(|done| done.ret));
+            (name, pid, on_signal, hard_limit, sleeping, returned).hash(&mut state);
+        }
+        (&self.requests, &self.waiters).hash(&mut state);
+        let mut to_do: Vec<_> = self.to_do.iter().collect();
+        to_do.sort_unstable_by_key(|(process, _)| *process);
+        to_do.hash(&mut state);
+        state.finish()
     }
 
-    /// One pass through flock_lock_inode or posix_lock_inode. `None`: it sleeps.
-    fn attempt(&mut self, id: RequestId) -> Option<Outcome> {
-        let Request { process, wish, waits } = self.requests[&id];
-        let pid = self.process(process).pid;
-        let granted = match wish {
-            Wish::Flock { fd, mode } => self.attempt_flock(id, pid, fd, mode, waits),
-            Wish::Range(request) => self.attempt_range(id, request, waits),
-        };
-        match granted {
-            Ok(true) => Some(Ok(Done::default())),
-            Ok(false) => None,
-            Err(errno) => Some(Err(call::errno_word(errno))),
-        }
-    }
-
-    fn attempt_flock(
-        &mut self,
-        id: RequestId,
-        pid: Pid,
-        fd: u32,
-        mode: LockMode,
-        waits: bool,
-    ) -> std::result::Result<bool, Errno> {
-        if self.kernel.lock_mode(pid, fd) == Some(mode) {
-            return Ok(true);
-        }
-        let given_up = self.kernel.begin_conversion(pid, fd, mode)?;
-        if given_up != Some(LockMode::Exclusive) || self.quirk != Some(Quirk::DowngradeWakesNobody) {
-            self.notice();
-        }
-        let (_, _, ofd) = self.kernel.describe(pid, fd)?;
-        let Some(&(blocker, ..)) = self.kernel.in_the_way(pid, fd, mode).first() else {
-            self.kernel.grant(pid, fd, mode, u32::MAX, 0)?;
-            self.waiters.granted(id, Blocker::Flock(ofd));
-            return Ok(true);
-        };
-        if !waits {
-            return Err(Errno::Again);
-        }
-        let (requests, kernel, processes) = (&self.requests, &self.kernel, &self.processes);
-        let conflicts = |other: RequestId| match requests[&other] {
-            Request { process, wish: Wish::Flock { fd, mode: theirs }, .. } => {
-                let of = kernel.describe(processes[&process].pid, fd).map(|(_, _, ofd)| ofd);
-                of != Ok(ofd) && [mode, theirs].contains(&LockMode::Exclusive)
-            }
-            _ => false,
-        };
-        let woken = self.waiters.insert(Blocker::Flock(blocker), id, conflicts);
-        self.woken.extend(woken);
-        Ok(false)
-    }
-
-    fn attempt_range(&mut self, id: RequestId, request: RangeRequest, waits: bool) -> std::result::Result<bool, Errno> {
-        let Some(blocker) = self.kernel.range_in_the_way(&request) else {
-            let lock = self.kernel.set_range(&request).map(Blocker::Range);
-            if let Some(lock) = lock.filter(|lock| !self.held.contains_key(lock)) {
-                self.waiters.granted(id, lock);
-            }
-            return Ok(true);
-        };
-        if !waits {
-            return Err(Errno::Again);
-        }
-        self.woken.extend(self.waiters.wake(Blocker::Request(id)));
-        if self.would_deadlock(request.owner, blocker.owner) {
-            return Err(Errno::DeadLk);
-        }
-        let requests = &self.requests;
-        let conflicts = |other: RequestId| match requests[&other].wish {
-            Wish::Range(theirs) => request.conflicts(theirs.owner, theirs.mode, theirs.span),
-            Wish::Flock { .. } => false,
-        };
-        let woken = self.waiters.insert(Blocker::Range(blocker.number), id, conflicts);
-        self.woken.extend(woken);
-        Ok(false)
-    }
-
-    /// posix_locks_deadlock: whether the holder of what is in the way waits, directly or not, for the one who asks. Only for POSIX locks:
-    /// descriptions belong to nobody.
-    fn would_deadlock(&self, asks: RangeOwner, mut holder: RangeOwner) -> bool {
-        if matches!(asks, RangeOwner::Description(_)) {
-            return false;
-        }
-        for _ in 0..=DEADLOCK_DEPTH {
-            let waits = |(&id, request): (&RequestId, &Request)| match request.wish {
-                Wish::Range(wish) if wish.owner == holder => self.root_owner(id),
-                _ => None,
-            };
-            match self.requests.iter().find_map(waits) {
-                None => return false,
-                Some(owner) if owner == asks => return true,
-                Some(owner) => holder = owner,
-            }
-        }
-        false
-    }
-
-    /// Who holds the lock that a request waits for in the end; only if what it hangs under directly is a POSIX one
-    /// (`locks_insert_global_blocked`).
-    fn root_owner(&self, request: RequestId) -> Option<RangeOwner> {
-        let owner = |blocker| match blocker {
-            Blocker::Range(number) => {
-                self.kernel.range_locks().find(|(_, lock)| lock.number == number).map(|(_, lock)| lock.owner)
-            }
-            Blocker::Request(other) => match self.requests[&other].wish {
-                Wish::Range(wish) => Some(wish.owner),
-                Wish::Flock { .. } => None,
-            },
-            Blocker::Flock(_) => None,
-        };
-        match owner(self.waiters.blocker(request)?) {
-            Some(RangeOwner::Process(_)) => owner(self.waiters.root(request)?),
-            _ => None,
-        }
-    }
-
-    fn ask(&mut self, process: u32, wish: Wish, waits: bool) -> Progress {
-        let id = self.next_request;
-        self.next_request += 1;
-        self.requests.insert(id, Request { process, wish, waits });
-        self.process(process).sleeping = Some(id);
-        self.woken.push_back(id);
-        self.settle();
-        match self.process(process).returned.take() {
-            Some(outcome) => Progress::Returned(outcome),
-            None => Progress::Asleep,
-        }
-    }
-
-    fn flock(&mut self, process: u32, fd: u32, bits: i32) -> std::result::Result<Progress, Errno> {
-        let pid = self.process(process).pid;
-        if bits & call::LOCK_MAND != 0 {
-            return Ok(Progress::Returned(Ok(Done::default())));
-        }
-        let mode = match bits & !call::LOCK_NB {
-            call::LOCK_SH => LockMode::Shared,
-            call::LOCK_EX => LockMode::Exclusive,
-            call::LOCK_UN => {
-                self.kernel.unlock(pid, fd)?;
-                return Ok(Progress::Returned(Ok(Done::default())));
-            }
-            _ => return Err(Errno::Inval),
-        };
-        self.kernel.check_lockable(pid, fd)?;
-        Ok(self.ask(process, Wish::Flock { fd, mode }, bits & call::LOCK_NB == 0))
-    }
-
-    fn set_limit(&mut self, process: u32, soft: u32, hard: Option<u32>) -> std::result::Result<(), Errno> {
+    pub(super) fn set_limit(&mut self, process: u32, soft: u64, hard: Option<u64>) -> std::result::Result<(), Errno> {
         let process = self.process(process);
         let hard = hard.unwrap_or(process.hard_limit);
         if soft > hard {
             return Err(Errno::Inval);
         }
+        if hard > NR_OPEN {
+            return Err(Errno::Perm);
+        }
         process.hard_limit = hard;
         let pid = process.pid;
-        self.kernel.set_descriptor_limit(pid, soft);
+        self.kernel.set_descriptor_limit(pid, u32::try_from(soft).unwrap_or(u32::MAX));
         Ok(())
     }
 
-    fn die(&mut self, name: u32, status: Status) {
-        if let Some(id) = self.process(name).sleeping.take() {
-            self.woken.extend(self.waiters.remove(id));
-            self.requests.remove(&id);
-            self.woken.retain(|&other| other != id);
-            self.settle();
-        }
-        let pid = self.process(name).pid;
-        self.kernel.end(pid, status);
-        self.settle();
-        while self.kernel.close_next(pid, &mut Vec::new()) {
-            self.settle();
-        }
-        self.settle();
-        self.processes.remove(&name);
-    }
-}
+    // ---- what a call is made of ---------------------------------------------------------------------------------------------------
 
-impl Machine for Simulated {
-    fn begin(&mut self, processes: &[u32]) -> Result<()> {
-        *self = self.quirk.map_or_else(Simulated::default, Simulated::with_quirk);
-        self.kernel.place_directory("/case");
-        for &name in processes {
-            let pid = self.kernel.new_process(1024);
-            self.kernel.start_in(pid, "/case");
-            let on_signal = Disposition::Default;
-            let process = Process { pid, on_signal, hard_limit: u32::MAX, sleeping: None, returned: None };
-            self.processes.insert(name, process);
-        }
-        Ok(())
+    fn ask(&mut self, process: u32, wish: Wish, waits: bool) -> Vec<Deed> {
+        let id = self.next_request;
+        self.next_request += 1;
+        self.requests.insert(id, Request { process, wish, waits });
+        self.process(process).sleeping = Some(id);
+        vec![Deed::Attempt(id)]
     }
 
-    fn call(&mut self, process: u32, call: &Call) -> Result<Progress> {
+    /// The deeds of a call, or why it fails at once.
+    fn deeds(&mut self, process: u32, call: &Call) -> std::result::Result<Vec<Deed>, Errno> {
         let pid = self.process(process).pid;
-        let progress = match call {
+        let plain = Deed::Call(call.clone());
+        Ok(match call {
             Call::Flock { fd, how } => {
-                self.flock(process, number(fd), call::flock_operation(how).expect("its words are known"))
+                let bits = call::flock_operation(how).expect("its words are known");
+                let mode = match bits & !call::LOCK_NB {
+                    bits if bits & call::LOCK_MAND != 0 => return Ok(Vec::new()),
+                    call::LOCK_SH => LockMode::Shared,
+                    call::LOCK_EX => LockMode::Exclusive,
+                    call::LOCK_UN => return Ok(vec![plain]),
+                    _ => return Err(Errno::Inval),
+                };
+                let fd = number(fd);
+                self.kernel.check_lockable(pid, fd)?;
+                self.ask(process, Wish::Flock { fd, mode }, bits & call::LOCK_NB == 0)
             }
             Call::Lock { fd, kind, mode, wait, start, len } => {
                 let mode = match mode {
@@ -324,76 +158,108 @@ impl Machine for Simulated {
                     RangeType::Un | RangeType::Unknown => None,
                 };
                 let by_description = *kind == RangeKind::Ofd;
-                let request = self.kernel.range_request(pid, number(fd), by_description, mode, (*start, *len));
-                request.map(|request| self.ask(process, Wish::Range(request), *wait))
+                let request = self.kernel.range_request(pid, number(fd), by_description, mode, (*start, *len))?;
+                self.ask(process, Wish::Range(request), *wait)
             }
-            Call::Sighandler { restart } => {
-                self.process(process).on_signal = Disposition::Handled { restart: *restart };
-                Ok(Progress::Returned(Ok(Done::default())))
+            Call::Close { fd } => vec![Deed::Release(pid, number(fd)), plain],
+            // What is replaced is closed, if it comes to that.
+            Call::Dup3 { flags, .. } if !dup3_knows(flags) => vec![plain],
+            Call::Dup2 { fd, to } | Call::Dup3 { fd, to, .. }
+                if fd != to
+                    && number(to) < self.kernel.descriptor_limit(pid)
+                    && self.kernel.inode_of(pid, number(fd)).is_ok() =>
+            {
+                vec![Deed::Release(pid, number(to)), plain]
             }
-            Call::Setrlimit { soft, hard } => {
-                self.set_limit(process, *soft, *hard).map(|()| Progress::Returned(Ok(Done::default())))
-            }
-            call => make(&mut self.kernel, pid, call).map(|done| Progress::Returned(Ok(done))),
-        };
-        self.settle();
-        Ok(progress.unwrap_or_else(|errno| Progress::Returned(Err(call::errno_word(errno)))))
+            _ => vec![plain],
+        })
     }
 
-    fn fork(&mut self, process: u32, child: u32) -> Result<Outcome> {
-        let parent = self.process(process).clone();
-        let pid = self.kernel.fork(parent.pid);
-        self.processes.insert(child, Process { pid, ..parent });
-        Ok(Ok(Done::default()))
+    /// Begins a call; what it comes to is there once everybody has done what they have to.
+    pub(super) fn begin_call(&mut self, process: u32, call: &Call) {
+        self.acting = Some(process);
+        match self.deeds(process, call) {
+            Ok(deeds) if !deeds.is_empty() => self.queue(process, deeds),
+            outcome => {
+                let outcome = outcome.map(|_| Done::default()).map_err(call::errno_word);
+                self.process(process).returned = Some(outcome);
+            }
+        }
     }
 
-    fn exec(&mut self, process: u32, path: Option<&str>) -> Result<Outcome> {
+    pub(super) fn begin_death(&mut self, name: u32, status: Status) {
+        self.acting = Some(name);
+        let process = self.processes.remove(&name).unwrap_or_else(|| panic!("there is no process {name}"));
+        let pid = process.pid;
+        let open: Vec<u32> = self.kernel.descriptors(pid).map(|descriptor| descriptor.number).collect();
+        let closing = Self::closing(&self.kernel, pid, &open);
+        let (records, rest) = closing.split_at(closing.len() - 2 * open.len());
+        let deeds = process.sleeping.map(Deed::Withdraw).into_iter().chain(records.iter().cloned());
+        let deeds = deeds.chain([Deed::End(pid, status)]).chain(rest.iter().cloned()).chain([Deed::Ended(pid)]);
+        self.queue(name, deeds.collect::<Vec<_>>());
+    }
+
+    pub(super) fn begin_exec(&mut self, process: u32, path: Option<&str>) {
+        self.acting = Some(process);
         let pid = self.process(process).pid;
         if let Some(path) = path
             && let Err(errno) = self.kernel.check_executable(pid, path)
         {
-            return Ok(Err(call::errno_word(errno)));
+            self.process(process).returned = Some(Err(call::errno_word(errno)));
+            return;
         }
-        self.process(process).on_signal = Disposition::Default;
-        let outcome = self.kernel.exec(pid, &[], None);
-        self.settle();
-        Ok(outcome.map(|_| Done::default()).map_err(call::errno_word))
+        let doomed = self.kernel.descriptors(pid).filter(|descriptor| descriptor.close_on_exec);
+        let doomed: Vec<u32> = doomed.map(|descriptor| descriptor.number).collect();
+        let closing = Self::closing(&self.kernel, pid, &doomed);
+        self.queue(process, closing.into_iter().chain([Deed::Executed]));
     }
 
-    fn exit(&mut self, process: u32) -> Result<()> {
-        self.die(process, Status::Exited(0));
-        Ok(())
-    }
-
-    fn kill(&mut self, process: u32) -> Result<()> {
-        self.die(process, Status::Killed(9));
-        Ok(())
-    }
-
-    fn signal(&mut self, name: u32) -> Result<bool> {
-        let process = self.process(name).clone();
-        let Disposition::Handled { restart } = process.on_signal else {
-            self.die(name, Status::Killed(SIGUSR1));
-            return Ok(false);
+    /// Whether the process will survive it.
+    pub(super) fn begin_signal(&mut self, name: u32) -> bool {
+        let process = self.process(name);
+        let (on_signal, sleeping) = (process.on_signal, process.sleeping);
+        let Disposition::Handled { restart } = on_signal else {
+            self.begin_death(name, Status::Killed(SIGUSR1));
+            return false;
         };
-        if let Some(id) = process.sleeping {
+        self.acting = Some(name);
+        if let Some(id) = sleeping {
             if restart {
                 // The old request is gone, and with it its place; the call is made once more.
-                self.woken.extend(self.waiters.remove(id));
-                self.woken.push_back(id);
+                self.queue(name, [Deed::Withdraw(id), Deed::Attempt(id)]);
             } else {
-                self.finish(id, Err(call::errno_word(Errno::Intr)));
+                self.queue(name, [Deed::Finish(id, Err(Errno::Intr))]);
             }
-            self.settle();
         }
-        Ok(true)
+        true
     }
 
-    fn returned(&mut self, process: u32) -> Result<Option<Outcome>> {
-        Ok(self.process(process).returned.take())
+    /// What has come of a call, once everybody has done what they had to; said once.
+    pub(super) fn progress(&mut self, process: u32) -> Progress {
+        self.process(process).returned.take().map_or(Progress::Asleep, Progress::Returned)
     }
 
-    fn locks(&mut self, file: FileId) -> Result<Option<LockTable>> {
+    /// fork(2), which takes no lock.
+    pub(super) fn make_fork(&mut self, process: u32, child: u32) {
+        let parent = self.process(process).clone();
+        let pid = self.kernel.fork(parent.pid);
+        self.processes.insert(child, Process { pid, ..parent });
+    }
+
+    pub(super) fn make_processes(&mut self, processes: &[u32]) {
+        *self = self.quirk.map_or_else(Simulated::default, Simulated::with_quirk);
+        self.kernel.place_directory("/case");
+        for &name in processes {
+            let pid = self.kernel.new_process(1024);
+            self.kernel.start_in(pid, "/case");
+            let on_signal = Disposition::Default;
+            let process = Process { pid, on_signal, hard_limit: NR_OPEN, sleeping: None, returned: None };
+            self.processes.insert(name, process);
+        }
+    }
+
+    /// The flock(2) locks on a file.
+    pub(super) fn table(&self, file: FileId) -> LockTable {
         let of = |(ino, _, mode)| (Kernel::file_id(ino) == file).then_some(mode);
         let mut held: Vec<LockMode> = self.kernel.held_locks().filter_map(of).collect();
         let waits = |request: &Request| match request.wish {
@@ -406,6 +272,56 @@ impl Machine for Simulated {
         let mut waiting: Vec<LockMode> = self.requests.values().filter_map(waits).collect();
         held.sort_unstable();
         waiting.sort_unstable();
-        Ok(Some(LockTable { held, waiting }))
+        LockTable { held, waiting }
+    }
+}
+
+impl Machine for Simulated {
+    fn begin(&mut self, processes: &[u32]) -> Result<()> {
+        self.make_processes(processes);
+        Ok(())
+    }
+
+    fn call(&mut self, process: u32, call: &Call) -> Result<Progress> {
+        self.begin_call(process, call);
+        self.settle();
+        Ok(self.progress(process))
+    }
+
+    fn fork(&mut self, process: u32, child: u32) -> Result<Outcome> {
+        self.make_fork(process, child);
+        Ok(Ok(Done::default()))
+    }
+
+    fn exec(&mut self, process: u32, path: Option<&str>) -> Result<Outcome> {
+        self.begin_exec(process, path);
+        self.settle();
+        Ok(self.process(process).returned.take().expect("an exec does not sleep"))
+    }
+
+    fn exit(&mut self, process: u32) -> Result<()> {
+        self.begin_death(process, Status::Exited(0));
+        self.settle();
+        Ok(())
+    }
+
+    fn kill(&mut self, process: u32) -> Result<()> {
+        self.begin_death(process, Status::Killed(9));
+        self.settle();
+        Ok(())
+    }
+
+    fn signal(&mut self, name: u32) -> Result<bool> {
+        let survives = self.begin_signal(name);
+        self.settle();
+        Ok(survives)
+    }
+
+    fn returned(&mut self, process: u32) -> Result<Option<Outcome>> {
+        Ok(self.process(process).returned.take())
+    }
+
+    fn locks(&mut self, file: FileId) -> Result<Option<LockTable>> {
+        Ok(Some(self.table(file)))
     }
 }

@@ -13,7 +13,7 @@ use crate::sim::kernel::Ofd;
 pub type RequestId = u64;
 
 /// What a request can hang under.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Blocker {
     /// The record lock of that number.
     Range(u64),
@@ -24,7 +24,7 @@ pub enum Blocker {
 }
 
 /// See the [module documentation](self).
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Waiters {
     /// In order of arrival.
     under: BTreeMap<Blocker, Vec<RequestId>>,
@@ -72,6 +72,11 @@ impl Waiters {
             !requests.is_empty()
         });
         self.wake(Blocker::Request(request))
+    }
+
+    /// Whether somebody sleeps directly behind a lock or request.
+    pub fn has(&self, blocker: Blocker) -> bool {
+        self.under.contains_key(&blocker)
     }
 
     /// What a request hangs under, directly.

@@ -50,6 +50,7 @@ pub(super) fn errno(number: Number) -> Errno {
         Number::STALE => Errno::Stale,
         Number::BUSY => Errno::Busy,
         Number::NOEXEC => Errno::Exec,
+        Number::TXTBSY => Errno::TxtBsy,
         Number::NOMEM => Errno::NoMem,
         // The same number as EOPNOTSUPP on Linux, another one on macOS.
         other if other == Number::NOTSUP => Errno::OpNotSupp,

@@ -32,7 +32,7 @@ use std::sync::Arc;
 
 use crate::explore::{Exploration, Failure, Key, Progress, Retold, Strategy};
 use crate::oracle::{Leak, Oracle};
-use crate::sim::kernel::{Ground, Kernel};
+use crate::sim::kernel::{Ground, Kernel, Quirk};
 use crate::sim::state::Judges;
 use crate::sim::{Body, Exit, Faults, KernelView, Plan, PlannedProcess, Program, SimWorld, Time};
 use promise::{Always, Finally, Sometimes};
@@ -62,7 +62,7 @@ pub struct Scenario {
     steps_max: u64,
     workers: u32,
     pool: u32,
-    nofile: u32,
+    nofile: Option<u32>,
 }
 
 fn body<F, Fut, E>(body: F) -> Body
@@ -97,7 +97,7 @@ impl Scenario {
             steps_max: 100_000,
             workers: 4,
             pool: 512,
-            nofile: 1024,
+            nofile: None,
         }
     }
 
@@ -136,9 +136,16 @@ impl Scenario {
         self
     }
 
-    /// The kind of filesystem that everything is on; a local one unless set.
+    /// The kind of filesystem that everything is on, and of the machine; a local one, and Linux, unless set. Processes added from here on
+    /// have the descriptor limit that is usual there, unless [`nofile`](Scenario::nofile) says otherwise.
     pub fn ground(mut self, ground: Ground) -> Self {
         self.files.set_ground(ground);
+        self
+    }
+
+    /// A mistake in the kernel: for tests of tests.
+    pub fn quirk(mut self, quirk: Quirk) -> Self {
+        self.files = self.files.with_quirk(quirk);
         self
     }
 
@@ -162,9 +169,10 @@ impl Scenario {
         self
     }
 
-    /// RLIMIT_NOFILE of each process added from here on; 1024 unless set. Descriptors 0, 1 and 2 are taken.
+    /// RLIMIT_NOFILE of each process added from here on; that of the [ground](Ground::descriptor_limit) unless set, on Linux 1024.
+    /// Descriptors 0, 1 and 2 are taken.
     pub fn nofile(mut self, limit: u32) -> Self {
-        self.nofile = limit;
+        self.nofile = Some(limit);
         self
     }
 
@@ -199,7 +207,7 @@ impl Scenario {
             body: body(main),
             workers: self.workers,
             pool: self.pool,
-            nofile: self.nofile,
+            nofile: self.nofile.unwrap_or(self.files.ground().descriptor_limit()),
             may_fail: false,
             killable: false,
             args: vec![name.to_owned()].into(),
@@ -284,6 +292,17 @@ impl Scenario {
     /// because nothing else can happen.
     pub fn timeouts(mut self, at_most: u32) -> Self {
         self.faults.timeouts = at_most;
+        self
+    }
+
+    /// At most that many locks are lost: the ground takes one away at any step, and its holder is not told.
+    ///
+    /// # Panics
+    /// If the ground is none that [loses locks](Ground::loses_locks); it has to be set before.
+    pub fn lost_locks(mut self, at_most: u32) -> Self {
+        let ground = self.files.ground();
+        assert!(at_most == 0 || ground.loses_locks(), "no lock is ever lost on {ground:?}: set the ground first");
+        self.faults.lost_locks = at_most;
         self
     }
 

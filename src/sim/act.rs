@@ -458,15 +458,11 @@ impl State {
                 Ok(Ret::Fds(reader, writer))
             }
             Op::TryFlock { fd, mode } => {
-                if let Some(old) = self.kernel.begin_conversion(pid, fd, mode)? {
+                if let Some(old) = self.kernel.begin_attempt(pid, fd, mode)? {
                     self.emit_unlocked(pid, task, fd, old);
                 }
                 let granted = self.kernel.grant(pid, fd, mode, task, self.step)?;
                 self.kernel.used_by(pid, fd, task);
-                // Where the kernel keeps the lock of a refused conversion, the real world gives it up as well (L3).
-                if !granted && let Some(old) = self.kernel.unlock(pid, fd)? {
-                    self.emit_unlocked(pid, task, fd, old);
-                }
                 if self.wants(Kinds::LOCKS) {
                     let (path, file, ofd) = self.kernel.describe(pid, fd)?;
                     let (descriptor, description) = (fd, ofd.into());
@@ -477,7 +473,9 @@ impl State {
                     };
                     self.emit(pid, by, what);
                 }
-                Ok(Ret::Flag(granted))
+                // Where the ground keeps the lock of a refused conversion, whoever asked has to give it up himself.
+                let kept = !granted && self.kernel.lock_mode(pid, fd).is_some();
+                Ok(if kept { Ret::Unit } else { Ret::Flag(granted) })
             }
             Op::KillChild { pid: child } => {
                 self.kill(child);

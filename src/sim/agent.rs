@@ -3,7 +3,7 @@
 use super::operation::Owner;
 use super::state::{Choice, State};
 
-/// Numbers of agents come in blocks of this size: tasks, processes, and three kinds of faults.
+/// Numbers of agents come in blocks of this size: tasks, processes, and four kinds of faults.
 const BLOCK: u64 = 1 << 32;
 
 impl State {
@@ -15,6 +15,7 @@ impl State {
             Choice::Kill(pid) => 2 * BLOCK + u64::from(pid),
             Choice::Cancel(task) => 3 * BLOCK + u64::from(task),
             Choice::Expire(op) => 4 * BLOCK + u64::from(op.slot),
+            Choice::Lose(ofd) => 5 * BLOCK + u64::from(ofd),
         }
     }
 
@@ -36,7 +37,8 @@ impl State {
             1 => !self.ops.iter().any(|p| p.live && p.owner == Owner::Process(at as u32)),
             2 => self.faults.kills == 0 || !self.hosts[at].alive,
             3 => self.faults.cancels == 0 || has_ended(at),
-            _ => self.faults.timeouts == 0 || !self.ops[at].live,
+            4 => self.faults.timeouts == 0 || !self.ops[at].live,
+            _ => self.faults.lost_locks == 0 || !self.kernel.is_locked(at as u32),
         }
     }
 

@@ -357,6 +357,10 @@ impl State {
             let expiring: Vec<Choice> = self.timers.iter().filter_map(deadline).collect();
             self.fault_choices.extend(expiring);
         }
+        if faults.lost_locks > 0 {
+            let held = self.kernel.held_locks().map(|(_, ofd, _)| Choice::Lose(ofd));
+            self.fault_choices.extend(held);
+        }
     }
 
     fn is_cancellable(&self, id: TaskId) -> bool {
@@ -379,6 +383,16 @@ impl State {
                 self.faults.timeouts -= 1;
                 let goes_on = self.act(op, &mut |_| 0);
                 debug_assert!(goes_on.is_none(), "a deadline is no system call");
+            }
+            Choice::Lose(ofd) => {
+                self.faults.lost_locks -= 1;
+                let task = self.kernel.locker(ofd);
+                let (path, file) = (self.kernel.opened_as(ofd), self.kernel.file_of(ofd));
+                if let Some(mode) = self.kernel.lose_lock(ofd) {
+                    let what = What::LockLost { path, file, description: ofd.into(), mode };
+                    self.emit(self.tasks[task as usize].pid, Some(task), what);
+                }
+                self.settle();
             }
             Choice::Act(_) | Choice::Resume(_) => unreachable!("not a fault"),
         }

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use smallvec::SmallVec;
 
-use super::kernel::{Closed, Kernel, Pid, Touched};
+use super::kernel::{Closed, Kernel, Ofd, Pid, Touched};
 use super::names::{Name, Names, Written};
 use super::operation::{Launch, LaunchId, OpId, Owner, Pending};
 use super::sync::{Mutex, Notify, Semaphore};
@@ -128,12 +128,13 @@ pub(crate) struct Faults {
     pub(crate) kills: u32,
     pub(crate) cancels: u32,
     pub(crate) timeouts: u32,
+    pub(crate) lost_locks: u32,
 }
 
 impl Faults {
     /// How many faults of all kinds there may be.
     pub(crate) fn total(self) -> u32 {
-        self.kills + self.cancels + self.timeouts
+        self.kills + self.cancels + self.timeouts + self.lost_locks
     }
 }
 
@@ -150,6 +151,8 @@ pub enum Choice {
     Cancel(TaskId),
     /// A deadline is reached although others could still move.
     Expire(OpId),
+    /// The ground takes the lock of a description away.
+    Lose(Ofd),
 }
 
 /// One who watches.
@@ -466,6 +469,7 @@ impl State {
             Choice::Resume(task) => (self.task_name(task), "resume", "".into()),
             Choice::Cancel(task) => (self.task_name(task), "cancel", "".into()),
             Choice::Kill(pid) => (self.hosts[pid as usize].name.to_string(), "kill", "".into()),
+            Choice::Lose(ofd) => (self.task_name(self.kernel.locker(ofd)), "lose", self.kernel.opened_as(ofd)),
         }
     }
 

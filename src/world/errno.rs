@@ -68,6 +68,7 @@ errnos! {
     Stale = "ESTALE", "stale file handle";
     Busy = "EBUSY", "device or resource busy";
     Exec = "ENOEXEC", "exec format error";
+    TxtBsy = "ETXTBSY", "text file busy";
     NoMem = "ENOMEM", "cannot allocate memory";
 }
 

@@ -106,6 +106,8 @@ pub enum What {
     Lock { path: Arc<str>, descriptor: u32, file: FileId, description: u64, mode: LockMode, blocking: bool },
     /// flock(2) with LOCK_NB was refused.
     LockRefused { path: Arc<str>, descriptor: u32, file: FileId, mode: LockMode },
+    /// The ground took a lock away, and its holder is not told: it goes on as if it had it, until `Unlock`.
+    LockLost { path: Arc<str>, file: FileId, description: u64, mode: LockMode },
     /// A lock ended: by LOCK_UN, by a conversion (which gives the old lock up first), or by the close of its last descriptor.
     Unlock { path: Arc<str>, file: FileId, description: u64, mode: LockMode },
 
@@ -181,7 +183,7 @@ impl What {
         use What::*;
         match self {
             Open { .. } | Dup { .. } | Descriptor { .. } | Close { .. } => Kinds::DESCRIPTORS,
-            LockWait { .. } | Lock { .. } | LockRefused { .. } | Unlock { .. } => Kinds::LOCKS,
+            LockWait { .. } | Lock { .. } | LockRefused { .. } | LockLost { .. } | Unlock { .. } => Kinds::LOCKS,
             Rename { .. } | Link { .. } | Unlink { .. } | MakeDir { .. } | RemoveDir { .. } => Kinds::NAMES,
             Read { .. } | Write { .. } | Truncate { .. } | Sync { .. } => Kinds::CONTENT,
             Started { .. } | Forked { .. } | Ending { .. } | Ended { .. } => Kinds::PROCESSES,
@@ -216,6 +218,7 @@ impl fmt::Display for What {
             }
             Lock { path, mode: m, .. } => write!(f, "locks {path} {}", mode(m)),
             LockRefused { path, mode: m, .. } => write!(f, "is refused the {} lock on {path}", mode(m)),
+            LockLost { path, mode: m, .. } => write!(f, "loses its {} lock on {path} and is not told", mode(m)),
             Unlock { path, .. } => write!(f, "no longer locks {path}"),
             Rename { from, to, replaced, .. } => {
                 write!(f, "renames {from} to {to}{}", if replaced.is_some() { ", replacing it" } else { "" })

@@ -23,7 +23,9 @@ pub enum LockMode {
 /// * **L2** It ends by `unlock` through any descriptor of the description, or with the last descriptor. A child that inherited one
 ///   keeps it alive.
 /// * **L3** Converting is two operations: the attempt gives the old lock up before it looks for conflicts. A conversion that is
-///   refused or has to wait **has already lost the old lock**. One that need not wait is atomic.
+///   refused or has to wait **has already lost the old lock**. One that need not wait is atomic. So on a Linux local filesystem; where a
+///   refused one keeps the old lock (macOS, NFS), `try_flock` gives it up in a second call, and others may act between the two; one
+///   that waits keeps it on NFS.
 /// * **L4** Asking again for the mode one holds changes nothing and is not counted.
 /// * **L5** Nothing is fair: a newcomer is tested against held locks only, not against those who wait.
 /// * **L6** `unlock` without a lock succeeds.

@@ -54,6 +54,27 @@ pub(crate) async fn l3_a_refused_conversion_has_lost_the_lock<W: World>(world: &
     assert!(world.try_flock(&other, Shared).await.unwrap());
     assert!(!world.try_flock(&one, Exclusive).await.unwrap(), "refused");
     assert!(world.try_flock(&other, Exclusive).await.unwrap(), "the shared lock of the refused one is gone");
+    world.close(one).await.unwrap();
+    world.close(other).await.unwrap();
+
+    // One that waits has lost its lock as well. If it does not wait yet, the other is refused, and everything begins anew.
+    loop {
+        let (one, other) = (lock_file(world, &path).await, lock_file(world, &path).await);
+        world.flock(&one, Shared).await.unwrap();
+        world.flock(&other, Shared).await.unwrap();
+        let here = world.clone();
+        let converting = world.spawn("converts", async move {
+            let there = here.clone();
+            here.on_thread(async move { there.flock(&one, Exclusive).await.unwrap() }).await;
+        });
+        patience(world).await;
+        let granted = world.try_flock(&other, Exclusive).await.unwrap();
+        world.close(other).await.unwrap();
+        converting.await.unwrap();
+        if granted {
+            return;
+        }
+    }
 }
 
 pub(crate) async fn l4_asking_again_is_not_counted<W: World>(world: &W, dir: &str) {

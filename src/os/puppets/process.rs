@@ -22,6 +22,8 @@ pub enum Role {
     Again {
         /// Which one.
         process: u32,
+        /// Its descriptors, but for the sockets, separated by commas.
+        kept: String,
     },
 }
 
@@ -35,7 +37,9 @@ pub fn main(role: &Role) {
                 serve(STAGE);
             }
         }
-        Role::Again { process } => {
+        Role::Again { process, kept } => {
+            let kept: Vec<i32> = kept.split(',').filter_map(|number| number.parse().ok()).collect();
+            syscalls::close_all_but(&kept);
             answer(*process, &Ok(Done::default()));
             serve(*process);
         }

@@ -5,7 +5,6 @@
 
 use std::ffi::{CString, c_int, c_void};
 use std::os::fd::{AsRawFd, FromRawFd};
-use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixStream;
 
@@ -56,6 +55,7 @@ fn open_flags(flags: &[OpenFlag]) -> c_int {
             OpenFlag::Cloexec => libc::O_CLOEXEC,
             OpenFlag::Directory => libc::O_DIRECTORY,
             OpenFlag::Nofollow => libc::O_NOFOLLOW,
+            OpenFlag::Nonblock => libc::O_NONBLOCK,
             OpenFlag::Path => libc::O_PATH,
         }
     })
@@ -225,12 +225,12 @@ fn attributes(stat: &std::fs::Metadata) -> Done {
     }
 }
 
-fn set_limit(soft: u32, hard: Option<u32>) -> Outcome {
+fn set_limit(soft: u64, hard: Option<u64>) -> Outcome {
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: there is room for what it writes.
     returned(unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) })?;
-    limit.rlim_cur = soft.into();
-    limit.rlim_max = hard.map_or(limit.rlim_max, Into::into);
+    limit.rlim_cur = soft;
+    limit.rlim_max = hard.unwrap_or(limit.rlim_max);
     // SAFETY: the limit outlives the call.
     returned(unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) })
 }
@@ -257,14 +257,10 @@ pub(super) fn fork() -> Result<i32, String> {
 
 /// execve(2) of a program, or of this one again as the same process. Returns only why not.
 pub(super) fn execute(path: Option<&str>, process: u32) -> String {
-    let program = match path {
-        Some(path) => text(path),
-        None => match std::env::current_exe() {
-            Ok(program) => CString::new(program.as_os_str().as_bytes()).expect("a path has no zero byte"),
-            Err(error) => return failed(&error),
-        },
-    };
-    let words = ["flockstep", "conform-puppet", "again", &process.to_string()].map(text);
+    // Not by its path: somebody may have built it anew meanwhile.
+    let program = text(path.unwrap_or("/proc/self/exe"));
+    let kept: Vec<String> = (0..super::FIRST_SOCKET).filter(|&fd| is_kept(fd)).map(|fd| fd.to_string()).collect();
+    let words = ["flockstep", "conform-puppet", "again", &process.to_string(), &kept.join(",")].map(text);
     let mut arguments: Vec<_> = words.iter().map(|word| word.as_ptr()).collect();
     arguments.push(std::ptr::null());
     // SAFETY: the arguments are C strings that outlive the call, and the list of them ends with a null pointer.
@@ -288,6 +284,21 @@ pub(super) fn adopt_orphans() {
 pub(super) fn reap_all() {
     // SAFETY: no status is asked for.
     while unsafe { libc::waitpid(-1, std::ptr::null_mut(), 0) } > 0 {}
+}
+
+/// Whether a descriptor is open and an exec keeps it.
+fn is_kept(fd: c_int) -> bool {
+    // SAFETY: it takes a number.
+    let flags = unsafe { libc::fcntl(fd, libc::F_GETFD) };
+    flags >= 0 && flags & libc::FD_CLOEXEC == 0
+}
+
+/// Closes every descriptor of a case that is not among these: the runtime of Rust opens what it misses of 0, 1 and 2.
+pub(super) fn close_all_but(kept: &[c_int]) {
+    for fd in (0..super::FIRST_SOCKET).filter(|fd| !kept.contains(fd)) {
+        // SAFETY: nothing in this program has opened it for itself.
+        unsafe { libc::close(fd) };
+    }
 }
 
 /// Closes every descriptor from that number on.

@@ -86,6 +86,7 @@ impl Kernel {
             path_only: false,
             offset: 0,
             lock: None,
+            lost: None,
             refs: 0,
             path,
             locker: u32::MAX,
@@ -247,7 +248,7 @@ impl Kernel {
         let d = &mut self.descriptions[ofd as usize];
         d.refs -= 1;
         let (path, inode, last) = (d.path.clone(), d.inode, d.refs == 0);
-        let (read, write, path_only, is_locked) = (d.read, d.write, d.path_only, d.lock.is_some());
+        let (read, write, path_only, is_locked) = (d.read, d.write, d.path_only, d.lock.or(d.lost).is_some());
         let has_ranges = !self.inodes[inode as usize].ranges.is_empty();
         if has_ranges && !path_only {
             self.drop_posix_locks(pid, inode);
@@ -261,7 +262,7 @@ impl Kernel {
                 self.drop_ofd_locks(ofd);
             }
             if is_locked {
-                lock_ended = self.drop_lock(ofd).map(|mode| (ofd, mode));
+                lock_ended = self.give_up(ofd).map(|mode| (ofd, mode));
             }
             let file = &mut self.inodes[inode as usize];
             file.open -= 1;

@@ -5,7 +5,9 @@
 //! the engine's choice.
 
 use super::{Call, Ino, Kernel, Ofd, Pid, Quirk, Touched};
-use crate::world::{Errno, LockMode};
+use std::sync::Arc;
+
+use crate::world::{Errno, FileId, LockMode};
 
 impl Kernel {
     /// EBADF if the descriptor cannot be locked: not open, made by O_PATH, or without any access (access mode 3). Nothing else counts:
@@ -44,9 +46,21 @@ impl Kernel {
     /// The first half of flock(2): the lock of the *other* mode, if the description holds one, is given up before conflicts are
     /// looked at (on a local filesystem). What was given up.
     pub fn begin_conversion(&mut self, pid: Pid, fd: u32, mode: LockMode) -> Call<Option<LockMode>> {
+        self.convert(pid, fd, mode, self.keeps_while_waiting())
+    }
+
+    /// The same with LOCK_NB, of a request that is refused rather than kept waiting.
+    pub fn begin_attempt(&mut self, pid: Pid, fd: u32, mode: LockMode) -> Call<Option<LockMode>> {
+        self.convert(pid, fd, mode, self.keeps_refused())
+    }
+
+    fn convert(&mut self, pid: Pid, fd: u32, mode: LockMode, keeps: bool) -> Call<Option<LockMode>> {
         let ofd = self.ofd(pid, fd)?;
         self.check_ground(ofd, mode)?;
-        if (self.keeps_refused() || self.has(Quirk::RefusedUpgradeKeeps)) && self.conflicts(ofd, mode) {
+        if let Some(lost) = self.descriptions[ofd as usize].lost.take() {
+            return Ok(Some(lost));
+        }
+        if (keeps || self.has(Quirk::RefusedUpgradeKeeps)) && self.conflicts(ofd, mode) {
             return Ok(None);
         }
         match self.descriptions[ofd as usize].lock {
@@ -80,7 +94,12 @@ impl Kernel {
         if self.has(Quirk::UnlockByChildIgnored) && self.parent_of(pid).is_some() {
             return Ok(None);
         }
-        Ok(self.drop_lock(ofd))
+        Ok(self.give_up(ofd))
+    }
+
+    /// Ends the lock of a description, or the belief that it has one.
+    pub(super) fn give_up(&mut self, ofd: Ofd) -> Option<LockMode> {
+        self.drop_lock(ofd).or(self.descriptions[ofd as usize].lost.take())
     }
 
     pub(super) fn drop_lock(&mut self, ofd: Ofd) -> Option<LockMode> {
@@ -96,6 +115,21 @@ impl Kernel {
     /// How many locks are held now, over all processes.
     pub fn locks_held(&self) -> u32 {
         self.locks_held
+    }
+
+    /// Whether a description has a lock.
+    pub fn is_locked(&self, ofd: Ofd) -> bool {
+        self.descriptions[ofd as usize].lock.is_some()
+    }
+
+    /// The path that a description was opened under.
+    pub fn opened_as(&self, ofd: Ofd) -> Arc<str> {
+        self.descriptions[ofd as usize].path.clone()
+    }
+
+    /// The file of a description.
+    pub fn file_of(&self, ofd: Ofd) -> FileId {
+        Self::file_id(self.descriptions[ofd as usize].inode)
     }
 
     /// Who took the lock of a description, in the caller's numbering.

@@ -83,8 +83,9 @@ impl Kernel {
 
     /// read(2); on a pipe only after [`can_read`](Kernel::can_read).
     pub fn read(&mut self, pid: Pid, fd: u32, len: usize) -> Call<Vec<u8>> {
-        let ofd = self.usable(pid, fd)? as usize;
-        let d = &mut self.descriptions[ofd];
+        let ofd = self.usable(pid, fd)?;
+        self.check_not_lost(ofd)?;
+        let d = &mut self.descriptions[ofd as usize];
         if !d.read {
             return Err(Errno::BadF);
         }
@@ -108,7 +109,9 @@ impl Kernel {
     /// pread(2).
     pub fn read_at(&self, pid: Pid, fd: u32, len: usize, offset: i64) -> Call<Vec<u8>> {
         let offset = u64::try_from(offset).map_err(|_| Errno::Inval)?;
-        let d = &self.descriptions[self.usable(pid, fd)? as usize];
+        let ofd = self.usable(pid, fd)?;
+        self.check_not_lost(ofd)?;
+        let d = &self.descriptions[ofd as usize];
         match &self.inodes[d.inode as usize].node {
             Node::Pipe(_) => Err(Errno::SPipe),
             _ if !d.read => Err(Errno::BadF),
@@ -118,12 +121,17 @@ impl Kernel {
         }
     }
 
-    /// write(2); to a pipe only after [`can_write`](Kernel::can_write).
+    /// write(2); to a pipe only after [`can_write`](Kernel::can_write). Nothing written changes nothing: O_APPEND does not move to the end
+    /// (generic_write_checks), and a pipe without readers does not mind (pipe_write).
     pub fn write(&mut self, pid: Pid, fd: u32, data: &[u8]) -> Call<usize> {
-        let ofd = self.usable(pid, fd)? as usize;
-        let d = &mut self.descriptions[ofd];
+        let ofd = self.usable(pid, fd)?;
+        self.check_not_lost(ofd)?;
+        let d = &mut self.descriptions[ofd as usize];
         if !d.write {
             return Err(Errno::BadF);
+        }
+        if data.is_empty() {
+            return Ok(0);
         }
         match &mut self.inodes[d.inode as usize].node {
             Node::File(bytes) => {
@@ -147,6 +155,7 @@ impl Kernel {
     pub fn write_at(&mut self, pid: Pid, fd: u32, data: &[u8], offset: i64) -> Call<usize> {
         let offset = u64::try_from(offset).map_err(|_| Errno::Inval)?;
         let ofd = self.usable(pid, fd)?;
+        self.check_not_lost(ofd)?;
         let d = &self.descriptions[ofd as usize];
         match &mut self.inodes[d.inode as usize].node {
             Node::Pipe(_) => Err(Errno::SPipe),

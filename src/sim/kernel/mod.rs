@@ -94,6 +94,8 @@ struct Description {
     path_only: bool,
     offset: u64,
     lock: Option<LockMode>,
+    /// A lock that the ground took away, and its holder believes to have.
+    lost: Option<LockMode>,
     /// Descriptors, in all processes, that refer to it; free at zero.
     refs: u32,
     /// As it was opened; for reports.
@@ -301,7 +303,7 @@ impl Kernel {
         }
         for d in &self.descriptions {
             if d.refs > 0 {
-                (d.inode, d.read, d.write, d.append, d.path_only, d.offset, d.lock, d.refs).hash(state);
+                (d.inode, d.read, d.write, d.append, d.path_only, d.offset, d.lock, d.lost, d.refs).hash(state);
             } else {
                 0u8.hash(state);
             }

@@ -34,6 +34,13 @@ pub(super) struct Place {
     pub(super) ino: Option<Ino>,
 }
 
+impl Place {
+    /// ENAMETOOLONG if the last name is: looked at by the filesystem, and so only when it is asked for the name.
+    fn check_name(self) -> Call<Place> {
+        if self.name.len() > NAME_MAX { Err(Errno::NameTooLong) } else { Ok(self) }
+    }
+}
+
 /// Flags of renameat2(2).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct RenameFlags {
@@ -79,13 +86,26 @@ impl Kernel {
     /// Resolves `path`; a symbolic link as last component is followed if `follow`, or if a slash comes after it.
     pub(super) fn resolve(&self, pid: Pid, path: &str, follow: bool) -> Call<Place> {
         Self::check_path(path)?;
-        self.walk(self.cwd(pid), path, follow, false, &mut 0)
+        if let Some(place) = self.own_descriptor(pid, path).filter(|_| follow) {
+            return Ok(place);
+        }
+        self.walk(self.cwd(pid), path, follow, false, &mut 0)?.check_name()
     }
 
     /// The same for open(2) with O_CREAT: a last name with a slash after it, in the path or in the text of a symbolic link, is EISDIR
     /// without a look at what is there (open_last_lookups).
     pub(super) fn resolve_to_create(&self, pid: Pid, path: &str, follow: bool) -> Call<Place> {
-        self.walk(self.cwd(pid), path, follow, true, &mut 0)
+        if let Some(place) = self.own_descriptor(pid, path).filter(|_| follow) {
+            return Ok(place);
+        }
+        self.walk(self.cwd(pid), path, follow, true, &mut 0)?.check_name()
+    }
+
+    /// What `/proc/self/fd/N` leads to: the file of descriptor N, whether it has a name or not. All there is of /proc.
+    fn own_descriptor(&self, pid: Pid, path: &str) -> Option<Place> {
+        let number = path.strip_prefix("/proc/self/fd/")?;
+        let ino = self.inode_of(pid, number.parse().ok()?).ok()?;
+        Some(Place { dir: ROOT, name: number.into(), last: Last::Name, slash: false, ino: Some(ino) })
     }
 
     fn walk(&self, base: Ino, path: &str, follow: bool, create: bool, links: &mut u32) -> Call<Place> {
@@ -101,9 +121,6 @@ impl Kernel {
             let slash = !after.is_empty();
             let after = without_slashes(after);
             let is_last = after.is_empty();
-            if component.len() > NAME_MAX {
-                return Err(Errno::NameTooLong);
-            }
             let entries = self.entries(dir)?;
             if is_last && create && slash && !matches!(component, "." | "..") {
                 return Err(Errno::IsDir);
@@ -116,6 +133,9 @@ impl Kernel {
                     (ino.copied(), known, Last::Name)
                 }
             };
+            if !is_last && component.len() > NAME_MAX {
+                return Err(Errno::NameTooLong);
+            }
             if let Some(ino) = ino
                 && let Node::Symlink(target) = &self.inodes[ino as usize].node
                 && (!is_last || follow || slash)
@@ -129,7 +149,7 @@ impl Kernel {
                     there.slash |= slash;
                     return Ok(there);
                 }
-                dir = there.ino.ok_or(Errno::NoEnt)?;
+                dir = there.check_name()?.ino.ok_or(Errno::NoEnt)?;
                 rest = after;
                 continue;
             }
@@ -196,7 +216,7 @@ impl Kernel {
     /// The place for a name that must not exist yet (filename_create in the kernel): a symbolic link is in the way whatever it leads to,
     /// also with a slash after it.
     fn vacant(&self, pid: Pid, path: &str, for_dir: bool) -> Call<Place> {
-        let place = self.resolve_last(pid, path)?;
+        let place = self.resolve_last(pid, path)?.check_name()?;
         if place.last != Last::Name || place.ino.is_some() {
             return Err(Errno::Exist);
         }
@@ -251,7 +271,7 @@ impl Kernel {
 
     /// unlink(2).
     pub fn unlink(&mut self, pid: Pid, path: &str) -> Call<Ino> {
-        let place = self.resolve_last(pid, path)?;
+        let place = self.resolve_last(pid, path)?.check_name()?;
         if place.last != Last::Name {
             return Err(Errno::IsDir);
         }
@@ -269,7 +289,7 @@ impl Kernel {
 
     /// rmdir(2).
     pub fn rmdir(&mut self, pid: Pid, path: &str) -> Call<Ino> {
-        let place = self.resolve_last(pid, path)?;
+        let place = self.resolve_last(pid, path)?.check_name()?;
         match place.last {
             Last::Dot => return Err(Errno::Inval),
             Last::DotDot => return Err(Errno::NotEmpty),
@@ -310,7 +330,9 @@ impl Kernel {
         if new.last != Last::Name {
             return Err(if flags.no_replace { Errno::Exist } else { Errno::Busy });
         }
+        let old = old.check_name()?;
         let ino = old.ino.ok_or(Errno::NoEnt)?;
+        let new = new.check_name()?;
         let dir = self.is_dir(ino);
         match new.ino {
             Some(_) if flags.no_replace => return Err(Errno::Exist),
@@ -378,6 +400,7 @@ impl Kernel {
 
     /// The names of a directory, sorted.
     pub fn read_dir(&self, pid: Pid, path: &str) -> Call<Vec<Entry>> {
+        Self::check_path(path)?;
         self.check_descriptor_free(pid)?;
         let dir = self.lookup(pid, path, true)?;
         let entry = |(name, &ino): (&Arc<str>, &Ino)| Entry { name: name.to_string(), is_dir: self.is_dir(ino) };

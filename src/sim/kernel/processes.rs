@@ -136,11 +136,15 @@ impl Kernel {
         (self.processes.len() - 1) as Pid
     }
 
-    /// What execve(2) says of a path, before anything else happens: EACCES if it is nothing that can be executed, ENOEXEC if it can but
-    /// is no program. (Programs are not files in the simulation, so nothing that its processes write is one.)
+    /// What execve(2) says of a path, before anything else happens: EACCES if it is nothing that can be executed, ETXTBSY if it can but
+    /// somebody has it open for writing, ENOEXEC if it is no program. (Programs are not files in the simulation, so nothing that its
+    /// processes write is one.)
     pub fn check_executable(&self, pid: Pid, path: &str) -> Call<()> {
-        let inode = &self.inodes[self.lookup(pid, path, true)? as usize];
+        let ino = self.lookup(pid, path, true)?;
+        let inode = &self.inodes[ino as usize];
+        let written = || self.descriptions.iter().any(|d| d.refs > 0 && d.inode == ino && d.write);
         match inode.node {
+            Node::File(_) if inode.executable && written() => Err(Errno::TxtBsy),
             Node::File(_) if inode.executable => Err(Errno::Exec),
             _ => Err(Errno::Acces),
         }

@@ -5,7 +5,7 @@
 //! every library which merely reads a locked file sets for its host. Open-file-description locks are owned as flock's are. Unlike flock,
 //! a refused conversion keeps what it had. Neither kind sees flock's locks.
 
-use super::{Call, Ino, Kernel, Ofd, Pid, Touched};
+use super::{Call, Description, Ino, Kernel, Ofd, Pid, Touched};
 use crate::world::{Errno, LockMode};
 
 /// Bytes of a file, the last one included.
@@ -174,22 +174,34 @@ impl Kernel {
         kept
     }
 
-    /// What closing *any* descriptor of a file does to the POSIX locks that the process has on it (locks_remove_posix).
-    pub(super) fn drop_posix_locks(&mut self, pid: Pid, inode: Ino) {
-        self.drop_ranges(inode, RangeOwner::Process(pid));
+    /// What closing *any* descriptor of a file does to the POSIX locks that the process has on it (locks_remove_posix). Whether there
+    /// were any.
+    pub(crate) fn drop_posix_locks(&mut self, pid: Pid, inode: Ino) -> bool {
+        self.drop_ranges(inode, RangeOwner::Process(pid))
     }
 
-    /// What closing the last descriptor of a description does (locks_remove_file).
-    pub(super) fn drop_ofd_locks(&mut self, ofd: Ofd) {
-        self.drop_ranges(self.descriptions[ofd as usize].inode, RangeOwner::Description(ofd));
+    /// What closing the last descriptor of a description does (locks_remove_file). Whether there were any.
+    pub(super) fn drop_ofd_locks(&mut self, ofd: Ofd) -> bool {
+        self.drop_ranges(self.descriptions[ofd as usize].inode, RangeOwner::Description(ofd))
     }
 
-    fn drop_ranges(&mut self, inode: Ino, owner: RangeOwner) {
+    /// The record locks that closing a descriptor would end: those of the process first, or else, if it is the last one, those of the
+    /// description. Whether there were any.
+    pub(crate) fn drop_record_locks(&mut self, pid: Pid, fd: u32) -> bool {
+        let Ok(ofd) = self.usable(pid, fd) else { return false };
+        let Description { inode, refs, .. } = self.descriptions[ofd as usize];
+        self.drop_posix_locks(pid, inode) || (refs == 1 && self.drop_ofd_locks(ofd))
+    }
+
+    fn drop_ranges(&mut self, inode: Ino, owner: RangeOwner) -> bool {
         let ranges = &mut self.inodes[inode as usize].ranges;
-        if ranges.iter().any(|lock| lock.owner == owner) {
-            ranges.retain(|lock| lock.owner != owner);
+        let before = ranges.len();
+        ranges.retain(|lock| lock.owner != owner);
+        let dropped = ranges.len() < before;
+        if dropped {
             self.touched.push(Touched::Locks(inode));
         }
+        dropped
     }
 
     /// Every record lock, by inode.

@@ -130,9 +130,17 @@ impl Locks for SimWorld {
     fn flock(&self, file: &SimFile, mode: LockMode) -> impl Future<Output = Result<()>> + Send {
         self.effect(Op::Flock { fd: file.number(), mode, converted: false })
     }
-    fn try_flock(&self, file: &SimFile, mode: LockMode) -> impl Future<Output = Result<bool>> + Send {
+    async fn try_flock(&self, file: &SimFile, mode: LockMode) -> Result<bool> {
         let op = Op::TryFlock { fd: file.number(), mode };
-        self.call(op, |_, ret| expect!(ret, Ret::Flag(granted) => granted))
+        let granted = self.call(op, |_, ret| match ret {
+            Ret::Unit => None,
+            ret => Some(expect!(ret, Ret::Flag(granted) => granted)),
+        });
+        match granted.await? {
+            Some(granted) => Ok(granted),
+            // Refused, and kept: the contract says that the old lock is lost (L3), and the real world makes it so in a second call.
+            None => self.unlock(file).await.map(|()| false),
+        }
     }
     fn unlock(&self, file: &SimFile) -> impl Future<Output = Result<()>> + Send {
         self.effect(Op::Unlock { fd: file.number() })
