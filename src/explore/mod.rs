@@ -214,8 +214,10 @@ pub(crate) struct Tally {
 impl Tally {
     /// Keeps the schedule of an execution for the evidence that it was the first to show.
     pub(crate) fn keep_evidence(&mut self, state: &State, tape: &[u32]) {
-        for fact in state.judges.evidence() {
-            self.evidence.entry(fact).or_insert_with(|| tape.to_vec());
+        for judge in &state.judges.all {
+            for fact in judge.oracle.evidence() {
+                self.evidence.entry(fact).or_insert_with(|| tape.to_vec());
+            }
         }
     }
 
@@ -385,7 +387,7 @@ impl Run<'_> {
     }
 
     /// One execution; `Some` if the exploration is over.
-    fn execute(&mut self, chooser: &mut dyn Chooser) -> Option<Stop> {
+    fn execute(&mut self, chooser: &mut impl Chooser) -> Option<Stop> {
         self.tape.clear();
         let end = self.machine.run(&self.plan, &mut replay::Taping { chooser, tape: &mut self.tape });
         let state = self.machine.state();

@@ -152,12 +152,12 @@ impl Chooser for Replay<'_> {
 }
 
 /// Passes choices on and notes their positions.
-pub(crate) struct Taping<'c> {
-    pub(crate) chooser: &'c mut dyn Chooser,
+pub(crate) struct Taping<'c, C> {
+    pub(crate) chooser: &'c mut C,
     pub(crate) tape: &'c mut Vec<u32>,
 }
 
-impl Chooser for Taping<'_> {
+impl<C: Chooser> Chooser for Taping<'_, C> {
     fn pick(&mut self, state: &State) -> Option<usize> {
         let at = self.chooser.pick(state)?;
         self.tape.push(at as u32);

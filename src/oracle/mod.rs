@@ -6,6 +6,7 @@
 pub mod avoidable_wait;
 pub mod blocking;
 pub mod builds;
+mod deed;
 pub mod descriptors;
 pub mod exclusion;
 mod glob;
@@ -13,6 +14,7 @@ mod kin;
 pub mod leak;
 pub mod locks;
 pub mod lost_update;
+mod map;
 pub mod order;
 pub mod publish;
 mod table;

@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use super::entries::Entries;
 use super::{Call, Ino, Kernel, Node, Pid, ROOT};
 use crate::world::{Entry, Errno, FileKind, Stat};
 
@@ -42,6 +43,11 @@ pub struct RenameFlags {
     pub exchange: bool,
 }
 
+fn without_slashes(path: &str) -> &str {
+    let slashes = path.bytes().take_while(|&byte| byte == b'/').count();
+    &path[slashes..]
+}
+
 impl Kernel {
     /// Checks that come before everything else: an empty path, one that is too long.
     pub(super) fn check_path(path: &str) -> Call<()> {
@@ -52,14 +58,14 @@ impl Kernel {
         }
     }
 
-    pub(super) fn entries(&self, dir: Ino) -> Call<&std::collections::BTreeMap<Arc<str>, Ino>> {
+    pub(super) fn entries(&self, dir: Ino) -> Call<&Entries> {
         match &self.inodes[dir as usize].node {
             Node::Dir { entries, .. } => Ok(entries),
             _ => Err(Errno::NotDir),
         }
     }
 
-    fn entries_mut(&mut self, dir: Ino) -> &mut std::collections::BTreeMap<Arc<str>, Ino> {
+    fn entries_mut(&mut self, dir: Ino) -> &mut Entries {
         match &mut self.inodes[dir as usize].node {
             Node::Dir { entries, .. } => entries,
             node => unreachable!("not a directory: {node:?}"),
@@ -84,14 +90,16 @@ impl Kernel {
 
     fn walk(&self, base: Ino, path: &str, follow: bool, create: bool, links: &mut u32) -> Call<Place> {
         let mut dir = if path.starts_with('/') { ROOT } else { base };
-        let mut rest = path.trim_start_matches('/');
+        let mut rest = without_slashes(path);
         if rest.is_empty() {
             return Ok(Place { dir: ROOT, name: "/".into(), last: Last::Root, slash: true, ino: Some(ROOT) });
         }
         loop {
-            let (component, after) = rest.split_once('/').unwrap_or((rest, ""));
-            let slash = component.len() < rest.len();
-            let after = after.trim_start_matches('/');
+            // By bytes: what searches for characters is made for longer texts than these.
+            let end = rest.bytes().position(|byte| byte == b'/').unwrap_or(rest.len());
+            let (component, after) = rest.split_at(end);
+            let slash = !after.is_empty();
+            let after = without_slashes(after);
             let is_last = after.is_empty();
             if component.len() > NAME_MAX {
                 return Err(Errno::NameTooLong);
