@@ -106,7 +106,7 @@ pub(crate) async fn read<W: World>(world: W) -> protocol::Result<()> {
     match read_file(&world, &format!("{}/wheel", entry.path)).await {
         // It is for the oracles to say what became of it.
         Err(error) if error.errno == Errno::NoEnt => Ok(()),
-        other => Ok(drop(other?)),
+        other => Ok(other.map(drop)?),
     }
 }
 
