@@ -4,13 +4,18 @@
 //! lists is what the tests run.
 
 mod backend;
+mod bytecode;
+pub(crate) mod descriptors;
 mod executor;
 mod ground;
 mod leftovers;
 mod lock_file;
 mod lock_order;
 mod lock_scope;
+mod nested_builds;
+pub(crate) mod package;
 mod publish;
+mod python_uninstall;
 mod shard_lock;
 mod source_tree;
 
@@ -21,12 +26,16 @@ pub fn all() -> Vec<Policy> {
     [
         shard_lock::policies(),
         executor::policies(),
+        descriptors::policies(),
+        nested_builds::policies(),
+        lock_scope::policies(),
+        source_tree::policies(),
+        publish::policies(),
+        leftovers::policies(),
+        bytecode::policies(),
+        python_uninstall::policies(),
         lock_file::policies(),
         lock_order::policies(),
-        publish::policies(),
-        source_tree::policies(),
-        lock_scope::policies(),
-        leftovers::policies(),
         ground::policies(),
     ]
     .concat()

@@ -7,7 +7,7 @@
 //! depends on it is a method here, called in one place each. A new historic policy is a variant, a name in [`HISTORIC`], and a scenario
 //! in `sims` that says what breaks.
 
-use super::budget::{BUILD, Budget};
+use super::budget::{BUILD, Budget, CHILD, FILE};
 use super::tree::Tree;
 use crate::world::World;
 
@@ -22,6 +22,10 @@ pub struct Discipline {
     pub tree: TreeLock,
     /// What becomes of the locks of a build when its process dies and its hook lives on.
     pub hooks: Hooks,
+    /// How many interpreters compile bytecode at once.
+    pub workers: Workers,
+    /// How a tree is removed.
+    pub removal: Removal,
 }
 
 /// When a build asks for its permit.
@@ -42,6 +46,46 @@ pub enum Permits {
     EveryBuild,
 }
 
+/// How many interpreters compile bytecode at once.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Workers {
+    /// As many as were asked for, if the descriptor budget has room for them.
+    #[default]
+    WithinBudget,
+    /// As many as were asked for, whatever the limit on open files (uv 11296: one for each processor).
+    AsAskedFor,
+}
+
+impl Workers {
+    /// How many tasks there are, and what the permit of each weighs.
+    pub(super) fn at_once<W: World>(self, asked: u32, budget: &Budget<W>) -> (u32, u32) {
+        match self {
+            Workers::WithinBudget => (asked.clamp(1, budget.fits(CHILD)), CHILD),
+            Workers::AsAskedFor => (asked, 0),
+        }
+    }
+}
+
+/// How trees are removed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Removal {
+    /// By name: a directory is listed and closed before anything in it is removed; no more trees at once than there are permits.
+    #[default]
+    ByName,
+    /// By a recursion that keeps each directory open while it removes what is in it, and all trees at once (uv 16999).
+    HeldOpen,
+}
+
+impl Removal {
+    /// How many tasks there are for that many trees, and what the permit of each weighs.
+    pub(super) fn at_once<W: World>(self, trees: usize, asked: u32, budget: &Budget<W>) -> (usize, u32) {
+        match self {
+            Removal::ByName => (trees.min(asked.clamp(1, budget.fits(FILE)) as usize), FILE),
+            Removal::HeldOpen => (trees, 0),
+        }
+    }
+}
+
 /// The moments at which a permit may be asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Moment {
@@ -49,7 +93,7 @@ pub(super) enum Moment {
     Task,
     /// It was seen that something must be built, and what that requires has not been obtained.
     Build,
-    /// The shard of what must be built is locked.
+    /// The shard of what must be built is locked, and nobody has built it meanwhile.
     Locked,
 }
 
@@ -156,6 +200,8 @@ pub const HISTORIC: &[Historic] = &[
     ("source-tree/output-dir-lock", |discipline| discipline.tree = TreeLock::OutputDir),
     ("source-tree/build-hook-only", |discipline| discipline.tree = TreeLock::BuildHook),
     ("leftovers/close-on-exec", |discipline| discipline.hooks = Hooks::CloseOnExec),
+    ("bytecode/unbounded", |discipline| discipline.workers = Workers::AsAskedFor),
+    ("python-uninstall/unbounded", |discipline| discipline.removal = Removal::HeldOpen),
 ];
 
 impl Discipline {

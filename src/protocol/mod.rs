@@ -20,6 +20,7 @@
 //! | `shard`, `hook` | single flight: build it or reuse it; under which locks its children run |
 //! | `schedule` | many inputs |
 //! | [`key`] | what a result depends on, as a digest |
+//! | [`bytecode`](mod@bytecode), [`uninstall`](mod@uninstall) | compiling and removing whole trees, within the budget |
 //! | `place` | a result, put where the user wants it |
 //! | [`pep517`] | the recipes of wheels and of what they need |
 //!
@@ -99,6 +100,7 @@
 //! * Starvation of `clean` under steady shared users of the cache root: flock(2) is not fair (L5).
 
 pub mod budget;
+pub mod bytecode;
 mod cache;
 pub mod discipline;
 pub mod entry;
@@ -114,6 +116,7 @@ mod schedule;
 mod shard;
 pub mod temp;
 pub mod tree;
+pub mod uninstall;
 
 pub use cache::{Cache, OnWait, Settings, Task};
 pub use discipline::Discipline;

@@ -54,17 +54,8 @@ pub async fn build_all<W: World, R: Recipe<W>>(
         inputs,
         report,
     });
-    let mut lanes = Lanes(Vec::with_capacity(tasks));
-    for number in 0..tasks {
-        let lane = run_lane(world.clone(), cache.clone(), parent.fork(), work.clone());
-        lanes.0.push(world.spawn(&format!("build {number}"), lane));
-    }
-    let mut cause = JoinError::Aborted;
-    for lane in &mut lanes.0 {
-        if let Err(error) = lane.await {
-            cause = error;
-        }
-    }
+    let lane = |_| run_lane(world.clone(), cache.clone(), parent.fork(), work.clone());
+    let cause = run_all(world, "build", (0..tasks).map(lane)).await.unwrap_or(JoinError::Aborted);
     let results = mem::take(&mut *work.results.lock());
     let lost = |index: usize| Err(Error::Lost { key: work.inputs[index].key().to_owned(), cause });
     results.into_iter().enumerate().map(|(index, result)| result.unwrap_or_else(|| lost(index))).collect()
@@ -81,7 +72,22 @@ struct Shared<W: World, R> {
     report: Report,
 }
 
-/// The tasks of one `build_all`: they end with it, also if it is cancelled.
+/// Starts all of these, called by that name and their number, and waits for their end; how one ended that did not end by itself. They
+/// end with the future, also if it is dropped.
+pub(super) async fn run_all<W: World>(
+    world: &W,
+    name: &str,
+    tasks: impl Iterator<Item = impl Future<Output = ()> + Send + 'static>,
+) -> Option<JoinError> {
+    let spawn = |(number, task)| world.spawn(&format!("{name} {number}"), task);
+    let mut lanes = Lanes(tasks.enumerate().map(spawn).collect());
+    let mut cause = None;
+    for lane in &mut lanes.0 {
+        cause = lane.await.err().or(cause);
+    }
+    cause
+}
+
 struct Lanes<J: Join<()>>(Vec<J>);
 
 impl<J: Join<()>> Drop for Lanes<J> {

@@ -92,10 +92,7 @@ pub fn obtain<'a, W: World, R: Recipe<W>>(
         };
         if task.cache().settings().discipline.scope.covers_the_build(recipe.reusable()) {
             let lock = lock_to_build(world, task, recipe.key()).await?;
-            let obtained = match task.asking_at(world, Moment::Locked).await {
-                Ok(mut task) => reuse_or_build(world, &mut task, recipe, &needs, &lock).await,
-                Err(error) => Err(error),
-            };
+            let obtained = reuse_or_build(world, task, recipe, &needs, &lock).await;
             lock.release().await;
             obtained
         } else {
@@ -136,6 +133,7 @@ async fn reuse_or_build<W: World, R: Recipe<W>>(
     if let Some(entry) = reuse(world, task, recipe).await? {
         return Ok(Obtained::Reused(entry));
     }
+    let task = &mut task.asking_at(world, Moment::Locked).await?;
     let temp = Temp::create(world, task).await?;
     let built = async {
         produce(world, task, recipe, needs, &temp, &[lock.file(), temp.file()]).await?;

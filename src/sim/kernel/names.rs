@@ -398,11 +398,12 @@ impl Kernel {
         Ok(self.stat_of(self.lookup(pid, path, follow)?))
     }
 
-    /// The names of a directory, sorted.
-    pub fn read_dir(&self, pid: Pid, path: &str) -> Call<Vec<Entry>> {
+    /// The names of a directory, sorted. The descriptor that it takes is given back within the call, and counts for the peak.
+    pub fn read_dir(&mut self, pid: Pid, path: &str) -> Call<Vec<Entry>> {
         Self::check_path(path)?;
         self.check_descriptor_free(pid)?;
         let dir = self.lookup(pid, path, true)?;
+        self.process_mut(pid).lend_lowest();
         let entry = |(name, &ino): (&Arc<str>, &Ino)| Entry { name: name.to_string(), is_dir: self.is_dir(ino) };
         Ok(self.entries(dir)?.iter().map(entry).collect())
     }

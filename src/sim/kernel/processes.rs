@@ -58,6 +58,10 @@ impl Proc {
         self.open += 1;
         self.peak = self.peak.max(fd + 1);
     }
+    /// The lowest free number is used for a moment.
+    pub(super) fn lend_lowest(&mut self) {
+        self.peak = self.peak.max(self.lowest_free() + 1);
+    }
     pub(super) fn take(&mut self, fd: u32) -> Option<Descriptor> {
         let descriptor = self.table.get_mut(fd as usize)?.take()?;
         self.open -= 1;

@@ -1,12 +1,13 @@
 //! `flockstep run build`: arguments in, one job, its tally out.
 
 mod job;
-mod prepare;
+pub(super) mod prepare;
 mod processes;
 mod tally;
 mod work;
 
-use super::{BadInput, Exit, historic};
+use super::historic::{self, Command};
+use super::{BadInput, Exit};
 use camino::Utf8PathBuf;
 use clap::{Args, ValueEnum};
 use flockstep::scenario::Policy;
@@ -75,7 +76,7 @@ Examples:
 
 /// Runs it in this process or in several.
 pub(crate) fn main(arguments: Arguments, policies: &[Policy]) -> Result<Exit, BadInput> {
-    historic::check(&arguments.policy, policies)?;
+    historic::check(Command::Build, &arguments.policy, policies)?;
     let processes = arguments.processes as usize;
     let names = arguments.inputs.iter().map(ToString::to_string).collect();
     let mut tally = Tally::new(names, processes, arguments.format);
