@@ -69,7 +69,7 @@ mod tests {
             .map(|raw| errno(Number::from_raw_os_error(raw)))
             .filter(|errno| !matches!(errno, Errno::Other(_)))
             .collect::<std::collections::BTreeSet<_>>();
-        assert_eq!(named.len(), 34);
+        assert_eq!(named.len(), 35);
         assert!(named.iter().all(|errno| Errno::from_name(errno.name()) == Some(*errno)));
         assert_eq!(errno(Number::DOM), Errno::Other(Number::DOM.raw_os_error()));
     }
