@@ -19,7 +19,7 @@ pub const STATES_MAX: usize = 5_000;
 #[error("more than {STATES_MAX} states are possible")]
 pub struct TooMany;
 
-/// See the [module documentation](self).
+/// All states that a [`Simulated`] may be in after what was done and seen so far.
 #[derive(Clone, Debug)]
 pub struct Possible {
     states: Vec<Simulated>,
