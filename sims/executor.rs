@@ -104,6 +104,15 @@ fn crosswise(blocking: u64, place: Place) -> Scenario {
         .process("right", move |world: SimWorld| all_of(world, right.clone(), place))
 }
 
+/// Two processes that want the same locks, each with a task for each of them.
+fn both_want_all(blocking: u64, locks: u64) -> Scenario {
+    const ALL: [&str; 6] =
+        ["/cache/a.lock", "/cache/b.lock", "/cache/c.lock", "/cache/d.lock", "/cache/e.lock", "/cache/f.lock"];
+    let paths = &ALL[..locks as usize];
+    let all = move |world: SimWorld| all_of(world, paths.to_vec(), Place::Pool);
+    machine(4, blocking).process("left", all).process("right", all)
+}
+
 fn sound(workers: u64, blocking: u64, tasks: u64, processes: u64) -> Scenario {
     let mut scene = machine(workers, blocking);
     for n in 1..=processes {
@@ -146,6 +155,18 @@ pub(crate) fn policies() -> Vec<Policy> {
         on_pool = on_pool.violated(size(4, blocking, blocking + 1), exhausted(), fills);
     }
     on_pool = on_pool.violated(both(4, 1, 2, 2), exhausted(), crosswise(1, Place::Pool));
+
+    // Both want all locks, and a wait costs a thread of the pool: they stand still once each waits for as many of the other's as it has
+    // threads. With the 512 of tokio, that is from 1,024 locks on (docs/calibration.md).
+    for blocking in 1..=3 {
+        let sizes = [(2 * blocking - 1, false), (2 * blocking, true)];
+        for (locks, stands_still) in sizes {
+            let size = [("workers", 4), ("blocking", blocking), ("processes", 2), ("locks", locks)];
+            let scene = both_want_all(blocking, locks);
+            on_pool =
+                if stands_still { on_pool.violated(size, exhausted(), scene) } else { on_pool.upheld(size, scene) };
+        }
+    }
 
     let why = "tasks queue in memory; a wait in the kernel has a thread of its own";
     let sound_policy = Policy::new("executor", "sound", why)

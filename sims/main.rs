@@ -2,6 +2,7 @@
 //!
 //! With `--features exhaustive` the limits are raised, and a table tells at the end which cases were covered to the last schedule.
 
+mod calibration;
 #[path = "mod.rs"]
 #[allow(dead_code, unreachable_pub, reason = "the command includes the same files, and uses more of them")]
 mod sims;
@@ -11,7 +12,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use flockstep::scenario::{Case, Expected};
-use flockstep::{Exploration, Strategy, Verdict};
+use flockstep::{Enough, Exploration, Strategy, Verdict};
 use libtest_mimic::{Arguments, Failed, Trial};
 
 /// How many executions of a sound case the exhaustive run tries to come to the end with.
@@ -19,6 +20,9 @@ const SCHEDULES: u64 = 3_000_000;
 
 /// And no longer than this for one case: what is not covered by then is said not to be.
 const PATIENCE: Duration = Duration::from_secs(45);
+
+/// And of a large one in the usual run: `flockstep check` explores more of them.
+const ENOUGH: Enough = Enough { schedules: 20, steps: 1_000_000 };
 
 /// What the exhaustive run tells of one case.
 type Rows = Arc<Mutex<Vec<(String, String)>>>;
@@ -28,7 +32,7 @@ fn check(case: &Case, rows: &Rows) -> Result<(), Failed> {
     let strategy = if cfg!(feature = "exhaustive") && sound {
         Strategy::dfs(SCHEDULES).time_limit(PATIENCE)
     } else {
-        Strategy::default()
+        Strategy { enough: Some(ENOUGH), ..Strategy::default() }
     };
     let exploration = case.scenario.explore(strategy);
     let name = format!("{} {}", case.scenario.name(), case.scenario.case_name());
@@ -73,6 +77,7 @@ fn main() -> ExitCode {
             trials.push(Trial::test(name, move || check(&case, &rows)));
         }
     }
+    trials.push(Trial::test("calibration", calibration::check));
     let conclusion = libtest_mimic::run(&Arguments::from_args(), trials);
     if cfg!(feature = "exhaustive") && conclusion.num_passed > 0 {
         let mut rows = rows.lock().expect("every test has ended").clone();

@@ -192,3 +192,17 @@ fn an_argument_that_matches_nothing_outweighs_everything() {
     assert_code(&flockstep(&["check", &SOUND, "no-such-scenario", "--schedules", "1", "--exhaustive"]), 2);
     assert_code(&flockstep(&["check", "--engine", "no-such-engine"]), 2);
 }
+
+#[test]
+fn a_historic_policy_that_nothing_real_stands_behind_is_refused() {
+    let build = |policy: &str| flockstep(&["run", "build", "--policy", policy, "nowhere"]);
+    for (policy, part) in [
+        ("descriptors/lock-before-permi", "nearest: descriptors/lock-before-permit"),
+        ("lock-order/abba", "only simulated"),
+        ("lock-order", "is a scenario"),
+    ] {
+        let refused = build(policy);
+        assert_code(&refused, 2);
+        assert!(text(&refused.stderr).contains(part), "{part} is missing in {}", text(&refused.stderr));
+    }
+}

@@ -213,6 +213,26 @@ fn a_deadline_is_reached_while_others_sleep() {
 }
 
 #[test]
+fn who_wakes_at_the_same_instant_goes_on_side_by_side() {
+    let sleeps = |first: &'static str, second: &'static str| {
+        move |world: SimWorld| async move {
+            world.sleep(Duration::from_secs(1)).await;
+            world.mkdir(first).await?;
+            world.mkdir(second).await
+        }
+    };
+    let s =
+        scenario("sleepers").time(Time::Urgent).process("p", sleeps("/p1", "/p2")).process("q", sleeps("/q1", "/q2"));
+    let s = s.sometimes("both are half done", |fs| {
+        ["/p1", "/q1"].into_iter().all(|path| fs.exists(path))
+            && !["/p2", "/q2"].into_iter().any(|path| fs.exists(path))
+    });
+    let found = s.explore(Strategy::exhaustive());
+    found.assert_exhausted();
+    assert_eq!(found.makespan, Some(Duration::from_secs(1)));
+}
+
+#[test]
 fn a_section_on_the_pool_goes_on_when_its_caller_is_cancelled() {
     let s = scenario("section").cancel("caller").time(Time::Free).process("p", |world| async move {
         let w = world.clone();

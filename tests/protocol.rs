@@ -6,8 +6,8 @@ use flockstep::protocol::budget::{BUILD, RESERVE};
 use flockstep::protocol::entry::{lookup, marker_path, shard_dir};
 use flockstep::protocol::tree::lock_path;
 use flockstep::protocol::{
-    Cache, Error, Lock, Obtained, Order, Plan, Rank, Recipe, Result, Settings, Task, Temp, Work, build_all, obtain,
-    sweep,
+    Cache, Error, Lock, Obtained, Order, Plan, Rank, Recipe, Result, Settings, Task, Temp, Tree, Work, build_all,
+    obtain, sweep,
 };
 use flockstep::world::{
     Clock, Command, LockMode, OpenOptions, Process, Stdio, World, create_dir_all, read_file, remove_dir_all, timeout,
@@ -448,7 +448,7 @@ impl<W: World> Recipe<W> for Listing {
     }
     async fn produce(&self, world: &W, _: &(), work: &mut Work<'_, W>) -> Result<()> {
         let hook = Command::new("ls", ["-l", "/proc/self/fd"]).output(Stdio::Capture);
-        let output = work.run(world, Some(&self.tree), hook).await?;
+        let output = work.run(world, Some(Tree::built(&self.tree)), hook).await?;
         write(world, &format!("{}/listing", work.dir()), &output.stdout).await;
         Ok(())
     }

@@ -84,7 +84,7 @@ pub(crate) fn main(policies: &[Policy]) -> ExitCode {
         Verb::Check(arguments) => check::main(arguments, policies),
         Verb::List(arguments) => Ok(list::main(&arguments, policies)),
         Verb::Replay(arguments) => replay::main(&arguments, policies),
-        Verb::Run(what) => Ok(what.main()),
+        Verb::Run(what) => what.main(policies),
         Verb::Conform(arguments) => Ok(conform::main(&arguments)),
         Verb::ConformPuppet(puppet) => Ok(conform::puppet_main(&puppet)),
     };

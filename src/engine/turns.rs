@@ -135,7 +135,7 @@ impl Turns {
         let executions = self.tally.executions;
         let due = executions.is_multiple_of(TICK);
         if self.stop.is_some() {
-        } else if executions >= self.strategy.schedules {
+        } else if self.strategy.is_done(executions, self.tally.steps) {
             self.stop = Some(Stop::Count);
         } else if due && self.strategy.time_limit.is_some_and(|limit| self.start.elapsed() >= limit) {
             self.stop = Some(Stop::Early("the time was over".into()));

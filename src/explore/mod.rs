@@ -16,7 +16,7 @@ use std::time::Duration;
 pub use key::{KEY_LENGTH_MAX, Key, KeyError};
 pub(crate) use retell::retell;
 pub use retell::{Retold, Told};
-pub use strategy::{Method, Strategy};
+pub use strategy::{Enough, Method, Strategy};
 
 use crate::oracle::{Violation, ViolationKind};
 use crate::scenario::Scenario;
@@ -30,8 +30,14 @@ pub(crate) use stopwatch::Stopwatch;
 
 /// A depth-first search gives up when an execution has more steps than that: it would not come back from there.
 pub(crate) const SEARCH_STEPS_MAX: u64 = 10_000;
-/// How many executions are spent on making a failing schedule shorter.
-const SHORTEN_EXECUTIONS: u32 = 3_000;
+/// And the search of a portfolio, which has sampling to fall back on, when one has more than that: what has so many steps has more
+/// schedules than it could come to the end of, and remembering the states of a large machine is slow.
+const PORTFOLIO_STEPS_MAX: u64 = 500;
+/// How many executions are spent on making a failing schedule shorter, and how many steps.
+const SHORTEN_MAX: Enough = Enough { schedules: 3_000, steps: 500_000 };
+/// How much happens between two reports of progress.
+const TICK_EXECUTIONS: u64 = 256;
+const TICK_STEPS: u64 = 500_000;
 
 /// What an exploration came to.
 #[derive(Clone, Debug, PartialEq)]
@@ -214,8 +220,10 @@ pub(crate) struct Tally {
 impl Tally {
     /// Keeps the schedule of an execution for the evidence that it was the first to show.
     pub(crate) fn keep_evidence(&mut self, state: &State, tape: &[u32]) {
-        for fact in state.judges.evidence() {
-            self.evidence.entry(fact).or_insert_with(|| tape.to_vec());
+        for judge in &state.judges.all {
+            for fact in judge.oracle.evidence() {
+                self.evidence.entry(fact).or_insert_with(|| tape.to_vec());
+            }
         }
     }
 
@@ -256,7 +264,7 @@ pub(crate) fn explore(scenario: &Scenario, strategy: &Strategy, progress: Progre
         start: Stopwatch::start(),
         strategy,
         progress,
-        next_tick: 256,
+        ticked: (0, 0),
         tape: Vec::new(),
     };
     run.machine.state_mut().judges = scenario.judges();
@@ -315,7 +323,7 @@ fn tell(
     let named =
         |deviations| Key { scenario: scenario.name().to_owned(), case: scenario.case_name().to_owned(), deviations };
     let mut key_of = |goal: Goal<'_>, tape: &[u32]| {
-        Retrial { scenario, machine, plan, goal }.deviations(tape, SHORTEN_EXECUTIONS).map(named)
+        Retrial { scenario, machine, plan, goal, steps: 0 }.deviations(tape, SHORTEN_MAX).map(named)
     };
     let keys = match key_of(Goal::Kind(&violation.kind), tape) {
         Some(key) => vec![key],
@@ -354,24 +362,25 @@ struct Run<'a> {
     start: Stopwatch,
     strategy: &'a Strategy,
     progress: Progress<'a>,
-    next_tick: u64,
+    /// Executions and steps when somebody was last told of progress.
+    ticked: (u64, u64),
     tape: Vec<u32>,
 }
 
 impl Run<'_> {
     fn explore(&mut self) -> (Stop, Option<u64>) {
-        let (all, seed) = (self.strategy.schedules, self.strategy.seed);
+        let (all, seed) = (self.strategy.clone(), self.strategy.seed);
         match self.strategy.method {
-            Method::Random => (self.sample(all, |n, horizon| Sampler::Random(Random::new(seed, n, horizon))), None),
+            Method::Random => (self.sample(&all, |n, horizon| Sampler::Random(Random::new(seed, n, horizon))), None),
             Method::Pct { depth } => {
-                (self.sample(all, |n, horizon| Sampler::Pct(Pct::new(seed, n, depth, horizon))), None)
+                (self.sample(&all, |n, horizon| Sampler::Pct(Pct::new(seed, n, depth, horizon))), None)
             }
-            Method::Dfs { cache } => self.search(cache, all),
+            Method::Dfs { cache } => self.search(cache, &all, SEARCH_STEPS_MAX),
             Method::Portfolio => {
-                let (stop, states) = self.search(true, all.div_ceil(2));
+                let (stop, states) = self.search(true, &all.half(), PORTFOLIO_STEPS_MAX);
                 match stop {
                     Stop::Count => (
-                        self.sample(all, |n, horizon| match n % 4 {
+                        self.sample(&all, |n, horizon| match n % 4 {
                             0 | 2 => Sampler::Random(Random::new(seed, n, horizon)),
                             1 => Sampler::Pct(Pct::new(seed, n, 2, horizon)),
                             _ => Sampler::Pct(Pct::new(seed, n, 3, horizon)),
@@ -385,7 +394,7 @@ impl Run<'_> {
     }
 
     /// One execution; `Some` if the exploration is over.
-    fn execute(&mut self, chooser: &mut dyn Chooser) -> Option<Stop> {
+    fn execute(&mut self, chooser: &mut impl Chooser) -> Option<Stop> {
         self.tape.clear();
         let end = self.machine.run(&self.plan, &mut replay::Taping { chooser, tape: &mut self.tape });
         let state = self.machine.state();
@@ -394,8 +403,9 @@ impl Run<'_> {
         if let End::Violated(violation) = end {
             return Some(Stop::Violated(violation, std::mem::take(&mut self.tape)));
         }
-        if self.tally.executions >= self.next_tick {
-            self.next_tick += 256;
+        let (executions, steps) = (self.tally.executions, self.tally.steps);
+        if executions - self.ticked.0 >= TICK_EXECUTIONS || steps - self.ticked.1 >= TICK_STEPS {
+            self.ticked = (executions, steps);
             if self.strategy.time_limit.is_some_and(|limit| self.start.elapsed() >= limit) {
                 return Some(Stop::Early("the time was over".into()));
             }
@@ -406,9 +416,9 @@ impl Run<'_> {
         None
     }
 
-    fn sample(&mut self, until: u64, mut chooser: impl FnMut(u64, Horizon) -> Sampler) -> Stop {
+    fn sample(&mut self, until: &Strategy, mut chooser: impl FnMut(u64, Horizon) -> Sampler) -> Stop {
         let mut n = 0;
-        while self.tally.executions < until {
+        while !until.is_done(self.tally.executions, self.tally.steps) {
             // The first one goes without faults and from task to task: samplers need to know how long an execution is.
             let stop = if self.tally.longest == 0 {
                 self.execute(&mut replay::Replay::new(&[]))
@@ -424,13 +434,13 @@ impl Run<'_> {
         Stop::Count
     }
 
-    fn search(&mut self, cache: bool, until: u64) -> (Stop, Option<u64>) {
+    fn search(&mut self, cache: bool, until: &Strategy, longest: u64) -> (Stop, Option<u64>) {
         let mut dfs = Dfs::new(cache);
         let steps_max = self.plan.steps_max;
-        self.plan.steps_max = steps_max.min(SEARCH_STEPS_MAX);
+        self.plan.steps_max = steps_max.min(longest);
         self.machine.state_mut().remember = cache;
         let stop = loop {
-            if self.tally.executions >= until {
+            if until.is_done(self.tally.executions, self.tally.steps) {
                 break Stop::Count;
             }
             match self.execute(&mut dfs) {

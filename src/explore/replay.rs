@@ -5,9 +5,10 @@
 //! find it leaves out. The scar: shuttle's schedules are lists of task numbers, one inserted log line breaks them all, and sixteen
 //! of its own replay tests are switched off.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 
+use super::Enough;
 use crate::oracle::ViolationKind;
 use crate::scenario::Scenario;
 use crate::sim::{Choice, Chooser, End, Machine, Plan, State};
@@ -105,8 +106,9 @@ impl Chooser for Recorder<'_> {
 
 /// Follows deviations.
 pub(crate) struct Replay<'d> {
-    deviations: &'d [Deviation],
-    used: Vec<bool>,
+    /// By what they come before, and which occurrence of it; each is taken out when it is used, the first of two first.
+    steps: BTreeMap<&'d StepName, BTreeMap<u32, VecDeque<&'d StepName>>>,
+    chosen: BTreeMap<u32, u32>,
     last: Option<u64>,
     count: Count,
     values: u32,
@@ -114,7 +116,16 @@ pub(crate) struct Replay<'d> {
 
 impl<'d> Replay<'d> {
     pub(crate) fn new(deviations: &'d [Deviation]) -> Self {
-        Replay { deviations, used: vec![false; deviations.len()], last: None, count: Count::default(), values: 0 }
+        let (mut steps, mut chosen) = (BTreeMap::<_, BTreeMap<_, VecDeque<_>>>::new(), BTreeMap::new());
+        for deviation in deviations {
+            match deviation {
+                Deviation::Step { before, nth, take } => {
+                    steps.entry(before).or_default().entry(*nth).or_default().push_back(take)
+                }
+                Deviation::Value { nth, value } => drop(chosen.entry(*nth).or_insert(*value)),
+            }
+        }
+        Replay { steps, chosen, last: None, count: Count::default(), values: 0 }
     }
 }
 
@@ -123,15 +134,9 @@ impl Chooser for Replay<'_> {
         let mut at = default_choice(state, self.last);
         let default = StepName::of(state, state.choice(at));
         let count = self.count.next(&default);
-        let due = |(which, deviation): (usize, &Deviation)| match deviation {
-            Deviation::Step { before, nth, take } if !self.used[which] && *before == default && *nth == count => {
-                Some((which, take.clone()))
-            }
-            _ => None,
-        };
-        if let Some((which, take)) = self.deviations.iter().enumerate().find_map(due) {
-            self.used[which] = true;
-            let wanted = |&other: &usize| StepName::of(state, state.choice(other)) == take;
+        let due = self.steps.get_mut(&default).and_then(|by_count| by_count.get_mut(&count));
+        if let Some(take) = due.and_then(VecDeque::pop_front) {
+            let wanted = |&other: &usize| StepName::of(state, state.choice(other)) == *take;
             if let Some(other) = (0..state.choice_count()).find(wanted) {
                 at = other;
             }
@@ -143,21 +148,17 @@ impl Chooser for Replay<'_> {
     }
     fn value(&mut self, of: u32) -> u32 {
         self.values += 1;
-        let due = |deviation: &Deviation| match deviation {
-            Deviation::Value { nth, value } if *nth == self.values => Some(*value),
-            _ => None,
-        };
-        self.deviations.iter().find_map(due).filter(|&value| value < of).unwrap_or(0)
+        self.chosen.get(&self.values).copied().filter(|&value| value < of).unwrap_or(0)
     }
 }
 
 /// Passes choices on and notes their positions.
-pub(crate) struct Taping<'c> {
-    pub(crate) chooser: &'c mut dyn Chooser,
+pub(crate) struct Taping<'c, C> {
+    pub(crate) chooser: &'c mut C,
     pub(crate) tape: &'c mut Vec<u32>,
 }
 
-impl Chooser for Taping<'_> {
+impl<C: Chooser> Chooser for Taping<'_, C> {
     fn pick(&mut self, state: &State) -> Option<usize> {
         let at = self.chooser.pick(state)?;
         self.tape.push(at as u32);
@@ -186,12 +187,14 @@ pub(crate) struct Retrial<'r> {
     pub(crate) machine: &'r mut Machine,
     pub(crate) plan: &'r Plan,
     pub(crate) goal: Goal<'r>,
+    pub(crate) steps: u64,
 }
 
 impl Retrial<'_> {
     fn run(&mut self, chooser: &mut dyn Chooser) -> bool {
         self.machine.state_mut().judges = self.scenario.judges();
         let end = self.machine.run(self.plan, chooser);
+        self.steps += self.machine.state().step;
         match self.goal {
             Goal::Kind(kind) => matches!(end, End::Violated(violation) if violation.kind == *kind),
             Goal::Fact(fact) => self.machine.state().judges.evidence().any(|shown| *shown == *fact),
@@ -203,25 +206,26 @@ impl Retrial<'_> {
         self.run(&mut Replay::new(deviations))
     }
 
-    /// The deviations of a list of positions, as few as show it, after at most `executions` tries to leave some out. `None` if they do not
-    /// show it by name.
-    pub(crate) fn deviations(&mut self, tape: &[u32], executions: u32) -> Option<Vec<Deviation>> {
+    /// The deviations of a list of positions, as few as show it, after trying to leave some out until either limit is reached. `None`
+    /// if they do not show it by name.
+    pub(crate) fn deviations(&mut self, tape: &[u32], limits: Enough) -> Option<Vec<Deviation>> {
         let mut recorder =
             Recorder { tape: tape.iter(), last: None, count: Count::default(), values: 0, deviations: Vec::new() };
         let shown = self.run(&mut recorder) && self.replay(&recorder.deviations);
-        shown.then(|| self.shorten(recorder.deviations, executions))
+        shown.then(|| self.shorten(recorder.deviations, limits))
     }
 
-    /// Leaves out every deviation that is not needed, larger blocks first; at most `executions` tries.
-    fn shorten(&mut self, mut deviations: Vec<Deviation>, mut executions: u32) -> Vec<Deviation> {
+    /// Leaves out every deviation that is not needed, larger blocks first, until either limit is reached.
+    fn shorten(&mut self, mut deviations: Vec<Deviation>, limits: Enough) -> Vec<Deviation> {
         let mut block = deviations.len().max(1);
-        while executions > 0 {
+        let (mut tries, last) = (0, self.steps + limits.steps);
+        while tries < limits.schedules && self.steps < last {
             let mut shorter = false;
             let mut from = 0;
-            while from < deviations.len() && executions > 0 {
+            while from < deviations.len() && tries < limits.schedules && self.steps < last {
                 let mut without = deviations.clone();
                 without.drain(from..(from + block).min(deviations.len()));
-                executions -= 1;
+                tries += 1;
                 if self.replay(&without) {
                     deviations = without;
                     shorter = true;

@@ -10,6 +10,7 @@ pub(crate) enum Sampler {
 }
 
 impl Chooser for Sampler {
+    #[inline(always)]
     fn pick(&mut self, state: &State) -> Option<usize> {
         match self {
             Sampler::Random(random) => random.pick(state),
@@ -52,6 +53,7 @@ impl Strikes {
     }
 
     /// The position of the fault that strikes now, if one does.
+    #[inline(always)]
     fn due(&mut self, state: &State) -> Option<usize> {
         let now = self.step;
         self.step += 1;
@@ -81,6 +83,7 @@ impl Random {
 }
 
 impl Chooser for Random {
+    #[inline(always)]
     fn pick(&mut self, state: &State) -> Option<usize> {
         let strike = self.strikes.due(state);
         Some(strike.unwrap_or_else(|| self.steps.below(state.choice_count() - state.fault_count())))

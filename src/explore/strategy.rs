@@ -42,6 +42,15 @@ impl Method {
     }
 }
 
+/// When a large scenario has been explored enough: an execution with a thousand tasks has as many steps as a thousand small ones.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Enough {
+    /// At least that many executions,
+    pub schedules: u64,
+    /// and at least that many steps in all of them together.
+    pub steps: u64,
+}
+
 /// How to explore.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Strategy {
@@ -49,6 +58,8 @@ pub struct Strategy {
     pub method: Method,
     /// At most that many executions.
     pub schedules: u64,
+    /// Fewer will do if each is long, unless only exhaustive counts.
+    pub enough: Option<Enough>,
     /// Where random numbers start.
     pub seed: u64,
     /// Whether nothing less than every schedule counts: if the limits cut the exploration short, the verdict is inconclusive.
@@ -58,37 +69,57 @@ pub struct Strategy {
 }
 
 impl Default for Strategy {
-    /// The portfolio with 2,000 schedules.
+    /// The portfolio with 2,000 schedules, or 200 if these have three million steps.
     fn default() -> Self {
-        Strategy { method: Method::Portfolio, schedules: 2_000, seed: 0, exhaustive: false, time_limit: None }
+        Strategy {
+            method: Method::Portfolio,
+            schedules: 2_000,
+            enough: Some(Enough { schedules: 200, steps: 3_000_000 }),
+            seed: 0,
+            exhaustive: false,
+            time_limit: None,
+        }
     }
 }
 
 impl Strategy {
     /// Every schedule, up to ten million executions.
     pub fn exhaustive() -> Self {
-        Strategy { method: Method::Dfs { cache: true }, schedules: 10_000_000, exhaustive: true, ..Strategy::default() }
+        let method = Method::Dfs { cache: true };
+        Strategy { method, schedules: 10_000_000, enough: None, exhaustive: true, ..Strategy::default() }
     }
     /// That many random schedules.
     pub fn random(schedules: u64) -> Self {
-        Strategy { method: Method::Random, schedules, ..Strategy::default() }
+        Strategy { method: Method::Random, schedules, enough: None, ..Strategy::default() }
     }
     /// That many schedules with priorities that change at `depth` - 1 steps.
     pub fn pct(depth: u32, schedules: u64) -> Self {
-        Strategy { method: Method::Pct { depth }, schedules, ..Strategy::default() }
+        Strategy { method: Method::Pct { depth }, schedules, enough: None, ..Strategy::default() }
     }
     /// Depth first with the state cache, at most that many executions.
     pub fn dfs(schedules: u64) -> Self {
-        Strategy { method: Method::Dfs { cache: true }, schedules, ..Strategy::default() }
+        Strategy { method: Method::Dfs { cache: true }, schedules, enough: None, ..Strategy::default() }
     }
-    /// The same, with at most that many executions.
+    /// The same, with that many executions, however long they are.
     pub fn schedules(self, schedules: u64) -> Self {
-        Strategy { schedules, ..self }
+        Strategy { schedules, enough: None, ..self }
     }
     /// The same, from that seed.
     pub fn seed(self, seed: u64) -> Self {
         Strategy { seed, ..self }
     }
+    /// Whether that much is all that was asked for.
+    pub(crate) fn is_done(&self, executions: u64, steps: u64) -> bool {
+        let enough = self.enough.is_some_and(|enough| executions >= enough.schedules && steps >= enough.steps);
+        enough || executions >= self.schedules
+    }
+
+    /// Half of it.
+    pub(crate) fn half(&self) -> Self {
+        let half = |enough: Enough| Enough { schedules: enough.schedules.div_ceil(2), steps: enough.steps / 2 };
+        Strategy { schedules: self.schedules.div_ceil(2), enough: self.enough.map(half), ..self.clone() }
+    }
+
     /// The same, but no longer than that.
     pub fn time_limit(self, limit: Duration) -> Self {
         Strategy { time_limit: Some(limit), ..self }

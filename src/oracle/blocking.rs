@@ -7,9 +7,9 @@
 //! It asks the machine which tasks own a thread, because no event tells of an await: of a recording, where the tasks are threads, it
 //! has nothing to say.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use super::map::Map;
 use super::{Oracle, Violation, ViolationKind, state_of};
 use crate::sim::KernelView;
 use crate::world::{Event, Kinds, Thread, What};
@@ -18,16 +18,49 @@ use crate::world::{Event, Kinds, Thread, What};
 #[derive(Debug, Default)]
 pub struct BlockingWhileHeld {
     /// By description: process, task, path, since when.
-    held: BTreeMap<u64, (u32, u32, Arc<str>, u64)>,
+    held: Map<u64, (u32, u32, Arc<str>, u64)>,
     /// Who blocks a worker: process, task, path.
-    blocked: BTreeSet<(u32, u32, Arc<str>)>,
-    parents: BTreeMap<u32, u32>,
+    blocked: Map<(u32, u32, Arc<str>), ()>,
+    parents: Map<u32, u32>,
     judged: u64,
 }
 
 impl BlockingWhileHeld {
+    /// Learns who holds and who blocks what.
+    #[inline(never)]
+    fn follow(&mut self, event: &Event) {
+        match (&event.what, event.task) {
+            (What::LockWait { path, thread, .. }, Some(task)) => {
+                self.judged += 1;
+                if *thread == Thread::Worker {
+                    self.blocked.insert((event.process, task, path.clone()), ());
+                }
+            }
+            (What::Lock { path, description, blocking, .. }, Some(task)) => {
+                self.judged += u64::from(*blocking);
+                if !self.blocked.is_empty() {
+                    self.blocked.remove(&(event.process, task, path.clone()));
+                }
+                self.held.or_insert_with(*description, || (event.process, task, path.clone(), event.step));
+            }
+            (What::Unlock { description, .. }, _) => drop(self.held.remove(description)),
+            (What::TaskEnded { .. }, Some(task)) => {
+                self.blocked.retain(|(_, blocked, _), ()| *blocked != task);
+                if let Some(&parent) = self.parents.get(&task) {
+                    self.held.values_mut().filter(|held| held.1 == task).for_each(|held| held.1 = parent);
+                }
+            }
+            (What::Ending { .. }, _) => {
+                self.blocked.retain(|(process, ..), ()| *process != event.process);
+                self.held.retain(|_, (process, ..)| *process != event.process);
+            }
+            _ => {}
+        }
+    }
+
+    #[inline(never)]
     fn check(&self, event: &Event, kernel: &KernelView<'_>) -> Result<(), Violation> {
-        for (process, task, path) in &self.blocked {
+        for (process, task, path) in self.blocked.keys() {
             let suspended = |held: &&(u32, u32, Arc<str>, u64)| {
                 held.0 == *process && held.1 != *task && !kernel.task_on_thread(held.1)
             };
@@ -63,36 +96,16 @@ impl Oracle for BlockingWhileHeld {
     }
     fn on(&mut self, event: &Event, kernel: &KernelView<'_>) -> Result<(), Violation> {
         match (&event.what, event.task) {
-            (What::LockWait { path, thread, .. }, Some(task)) => {
-                self.judged += 1;
-                if *thread == Thread::Worker {
-                    self.blocked.insert((event.process, task, path.clone()));
-                }
-            }
-            (What::Lock { path, description, blocking, .. }, Some(task)) => {
-                self.judged += u64::from(*blocking);
-                self.blocked.remove(&(event.process, task, path.clone()));
-                self.held.entry(*description).or_insert_with(|| (event.process, task, path.clone(), event.step));
-            }
-            (What::Unlock { description, .. }, _) => drop(self.held.remove(description)),
-            (What::TaskStarted { parent: Some(parent), .. }, Some(task)) => drop(self.parents.insert(task, *parent)),
-            (What::TaskEnded { .. }, Some(task)) => {
-                self.blocked.retain(|(_, blocked, _)| *blocked != task);
-                if let Some(&parent) = self.parents.get(&task) {
-                    self.held.values_mut().filter(|held| held.1 == task).for_each(|held| held.1 = parent);
-                }
-            }
-            (What::Ending { .. }, _) => {
-                self.blocked.retain(|(process, ..)| *process != event.process);
-                self.held.retain(|_, (process, ..)| *process != event.process);
-            }
-            _ => {}
+            (What::TaskStarted { parent: Some(parent), .. }, Some(task)) => self.parents.insert(task, *parent),
+            // Without a lock there is nothing to follow.
+            (What::TaskEnded { .. } | What::Ending { .. }, _) if self.held.is_empty() && self.blocked.is_empty() => {}
+            _ => self.follow(event),
         }
-        self.check(event, kernel)
+        if self.blocked.is_empty() { Ok(()) } else { self.check(event, kernel) }
     }
     fn state(&self) -> Option<u64> {
         let held: Vec<_> = self.held.iter().map(|(at, held)| (at, held.0, held.1)).collect();
-        state_of((held, &self.blocked))
+        state_of((held, self.blocked.keys().collect::<Vec<_>>()))
     }
     fn judged(&self) -> u64 {
         self.judged

@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
+use super::deed::Deed;
 use super::table::Tables;
 use super::{Glob, Oracle, Violation, ViolationKind};
 use crate::sim::KernelView;
@@ -19,7 +20,7 @@ pub struct DescriptorBound {
     at_most: u32,
     process: Glob,
     /// For the report: who opened it when.
-    tables: Tables<String>,
+    tables: Tables<Deed>,
     judged: u64,
 }
 
@@ -34,10 +35,11 @@ impl DescriptorBound {
         DescriptorBound { process: name.into(), ..self }
     }
 
-    fn holdings(&self, process: u32) -> String {
+    fn holdings(&self, process: u32, kernel: &KernelView<'_>) -> String {
         let mut classes: BTreeMap<&str, Vec<String>> = BTreeMap::from([("standard", vec!["0 to 2".into()])]);
         for (number, entry) in self.tables.of(process).filter(|&(number, _)| number > 2) {
-            let one = format!("{number} {} ({})", entry.path, entry.note);
+            let Deed { step, .. } = entry.note;
+            let one = format!("{number} {} ({} at step {step})", entry.path, entry.note.who(kernel));
             classes.entry(class_of(&entry.path)).or_default().push(one);
         }
         let mut text = String::new();
@@ -68,13 +70,13 @@ impl Oracle for DescriptorBound {
         "descriptor bound"
     }
     fn kinds(&self) -> Kinds {
-        Kinds::DESCRIPTORS | Kinds::LIVES
+        Kinds::DESCRIPTORS | Kinds::PROCESSES
     }
     fn begin(&mut self) {
         self.tables.begin();
     }
     fn on(&mut self, event: &Event, kernel: &KernelView<'_>) -> Result<(), Violation> {
-        let opened = self.tables.on(event, || format!("{} at step {}", kernel.who(event), event.step));
+        let opened = self.tables.on(event, || Deed::of(event));
         let Some(number) = opened.filter(|_| self.process.matches(kernel.process_name(event.process))) else {
             return Ok(());
         };
@@ -82,19 +84,26 @@ impl Oracle for DescriptorBound {
         if number < self.at_most {
             return Ok(());
         }
-        let text = format!(
-            "process {} has descriptor {number}, so its peak is {}; promised were at most {}",
-            kernel.process_name(event.process),
-            number + 1,
-            self.at_most
-        );
-        Err(Violation::new(ViolationKind::DescriptorPeak, text).because(self.holdings(event.process)))
+        Err(self.too_many(event, number, kernel))
     }
     fn state(&self) -> Option<u64> {
         Some(0) // each number is judged by itself; the tables are for the report
     }
     fn judged(&self) -> u64 {
         self.judged
+    }
+}
+
+impl DescriptorBound {
+    #[cold]
+    fn too_many(&self, event: &Event, number: u32, kernel: &KernelView<'_>) -> Violation {
+        let text = format!(
+            "process {} has descriptor {number}, so its peak is {}; promised were at most {}",
+            kernel.process_name(event.process),
+            number + 1,
+            self.at_most
+        );
+        Violation::new(ViolationKind::DescriptorPeak, text).because(self.holdings(event.process, kernel))
     }
 }
 

@@ -4,10 +4,11 @@
 //! while somebody waits for it: the waiter gets the lock on a file that has no name any more, a newcomer makes a new file of that
 //! name and locks that, and both own the path, with a kernel that did everything right.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::deed::Deed;
 use super::kin::{Actor, Kin};
+use super::map::Map;
 use super::{Glob, Oracle, Violation, ViolationKind, state_of};
 use crate::sim::KernelView;
 use crate::world::{Event, FileId, Kinds, LockMode, What};
@@ -22,7 +23,9 @@ use crate::world::{Event, FileId, Kinds, LockMode, What};
 pub struct PathExclusion {
     of: Glob,
     /// By description.
-    held: BTreeMap<u64, Held>,
+    held: Map<u64, Held>,
+    /// How many of them have no owner yet.
+    idle: u32,
     kin: Kin,
     judged: u64,
 }
@@ -35,54 +38,108 @@ struct Held {
     process: u32,
     by: Actor,
     owner: bool,
-    who: String,
-    locked: u64,
-    acted: String,
+    /// For the report.
+    locked: Deed,
+    acted: Option<(What, u64)>,
 }
 
 impl PathExclusion {
     /// Locks on paths of that form.
     pub fn of(pattern: impl Into<Glob>) -> Self {
-        PathExclusion { of: pattern.into(), held: BTreeMap::new(), kin: Kin::default(), judged: 0 }
+        PathExclusion { of: pattern.into(), held: Map::default(), idle: 0, kin: Kin::default(), judged: 0 }
     }
 
     /// Somebody does something: under every lock that it has, except where the act is about that lock's own path.
-    fn acts(&mut self, event: &Event, about: Option<&str>) -> Result<(), Violation> {
-        let names = self.kin.in_whose_name(event);
-        let under: Vec<u64> = self
-            .held
-            .iter()
-            .filter(|(_, held)| !held.owner && about != Some(&*held.path) && names.contains(&held.by))
-            .map(|(&description, _)| description)
-            .collect();
-        for description in under {
-            let held = self.held.get_mut(&description).expect("listed above");
+    #[inline(always)]
+    fn acts(&mut self, event: &Event, about: Option<&str>, kernel: &KernelView<'_>) -> Result<(), Violation> {
+        // Most is done by those who are owners already, or while nobody has a lock.
+        if self.idle == 0 { Ok(()) } else { self.acts_with_locks(event, about, kernel) }
+    }
+
+    #[inline(never)]
+    fn acts_with_locks(
+        &mut self,
+        event: &Event,
+        about: Option<&str>,
+        kernel: &KernelView<'_>,
+    ) -> Result<(), Violation> {
+        for at in 0..self.held.len() {
+            let (&description, held) = self.held.at_mut(at);
+            if held.owner || about == Some(&*held.path) || !self.kin.in_name_of(event, held.by) {
+                continue;
+            }
             held.owner = true;
-            held.acted = format!("{} at step {}", event.what, event.step);
+            held.acted = Some((event.what.clone(), event.step));
+            self.idle -= 1;
             self.judged += 1;
-            self.check(description)?;
+            if let Some((other, one)) = self.rival(description) {
+                return Err(Self::two_owners(other, one, kernel));
+            }
         }
         Ok(())
     }
 
-    fn check(&self, description: u64) -> Result<(), Violation> {
-        let one = &self.held[&description];
+    #[inline(never)]
+    fn locks(&mut self, event: &Event, path: &Arc<str>, file: FileId, description: u64, mode: LockMode) {
+        if !self.of.matches(path) || self.held.get(&description).is_some_and(|held| held.mode == mode) {
+            return;
+        }
+        self.unlocks(description);
+        let held = Held {
+            path: path.clone(),
+            file,
+            mode,
+            process: event.process,
+            by: self.kin.actor(event),
+            owner: false,
+            locked: Deed::of(event),
+            acted: None,
+        };
+        self.idle += 1;
+        self.held.insert(description, held);
+    }
+
+    #[inline(never)]
+    fn unlocks(&mut self, description: u64) {
+        if let Some(held) = self.held.remove(&description) {
+            self.idle -= u32::from(!held.owner);
+        }
+    }
+
+    #[inline(never)]
+    fn task_ends(&mut self, event: &Event) {
+        let by = self.kin.actor(event);
+        if let Some(heir) = self.kin.heir(event) {
+            self.held.values_mut().filter(|held| held.by == by).for_each(|held| held.by = heir);
+        }
+    }
+
+    /// Another owner of the same path.
+    fn rival(&self, description: u64) -> Option<(&Held, &Held)> {
+        let one = self.held.get(&description).expect("it has just acted");
         let shared = |other: &Held| (one.mode, other.mode) == (LockMode::Shared, LockMode::Shared);
         let rival = |(at, other): &(&u64, &Held)| {
             **at != description && other.owner && other.path == one.path && !shared(other)
         };
-        let Some((_, other)) = self.held.iter().find(rival) else { return Ok(()) };
+        self.held.iter().find(rival).map(|(_, other)| (other, one))
+    }
+
+    #[cold]
+    fn two_owners(other: &Held, one: &Held, kernel: &KernelView<'_>) -> Violation {
         let tell = |held: &Held| {
-            format!("{} locked inode {} at step {}, and {}", held.who, held.file.inode, held.locked, held.acted)
+            let (who, step) = (held.locked.who(kernel), held.locked.step);
+            let acted = held.acted.as_ref().map_or(String::new(), |(what, step)| format!("{what} at step {step}"));
+            format!("{who} locked inode {} at step {step}, and {acted}", held.file.inode)
         };
-        let text = format!("{} has two owners: {} and {}", one.path, other.who, one.who);
-        let argument = format!("{}\n{}", tell(other), tell(one));
-        Err(Violation::new(ViolationKind::Exclusion, text).because(argument))
+        let (theirs, ours) = (other.locked.who(kernel), one.locked.who(kernel));
+        let text = format!("{} has two owners: {theirs} and {ours}", one.path);
+        Violation::new(ViolationKind::Exclusion, text).because(format!("{}\n{}", tell(other), tell(one)))
     }
 
     fn gives_up(&mut self, event: &Event, path: &str, file: FileId) {
         for held in self.held.values_mut() {
             if held.process == event.process && *held.path == *path && held.file == file {
+                self.idle += u32::from(held.owner);
                 held.owner = false;
             }
         }
@@ -98,40 +155,27 @@ impl Oracle for PathExclusion {
     }
     fn begin(&mut self) {
         self.held.clear();
+        self.idle = 0;
         self.kin.begin();
     }
     fn on(&mut self, event: &Event, kernel: &KernelView<'_>) -> Result<(), Violation> {
         use What::*;
-        self.kin.on(event);
         match &event.what {
             Lock { path, file, description, mode, .. } => {
-                let acted = self.acts(event, Some(path));
-                if self.of.matches(path) && self.held.get(description).is_none_or(|held| held.mode != *mode) {
-                    let held = Held {
-                        path: path.clone(),
-                        file: *file,
-                        mode: *mode,
-                        process: event.process,
-                        by: self.kin.actor(event),
-                        owner: false,
-                        who: kernel.who(event),
-                        locked: event.step,
-                        acted: String::new(),
-                    };
-                    self.held.insert(*description, held);
-                }
+                let acted = self.acts(event, Some(path), kernel);
+                self.locks(event, path, *file, *description, *mode);
                 acted
             }
             Unlock { description, .. } => {
-                self.held.remove(description);
+                self.unlocks(*description);
                 Ok(())
             }
             Unlink { path, file } | Rename { from: path, file, .. } => {
-                let acted = self.acts(event, Some(path));
+                let acted = self.acts(event, Some(path), kernel);
                 self.gives_up(event, path, *file);
                 acted
             }
-            Open { path, .. } | LockWait { path, .. } => self.acts(event, Some(path)),
+            Open { path, .. } | LockWait { path, .. } => self.acts(event, Some(path), kernel),
             Link { .. }
             | MakeDir { .. }
             | RemoveDir { .. }
@@ -141,11 +185,14 @@ impl Oracle for PathExclusion {
             | Sync { .. }
             | Forked { .. }
             | Entered { .. }
-            | Note { .. } => self.acts(event, None),
+            | Note { .. } => self.acts(event, None, kernel),
+            TaskStarted { .. } => {
+                self.kin.on(event);
+                Ok(())
+            }
             TaskEnded { .. } => {
-                let by = self.kin.actor(event);
-                if let Some(heir) = self.kin.heir(event) {
-                    self.held.values_mut().filter(|held| held.by == by).for_each(|held| held.by = heir);
+                if !self.held.is_empty() {
+                    self.task_ends(event);
                 }
                 Ok(())
             }
@@ -166,15 +213,15 @@ impl Oracle for PathExclusion {
 pub struct RegionExclusion {
     kind: &'static str,
     readers: Option<&'static str>,
-    /// By number: subject, whether it reads, process, and for the report who entered it when.
-    inside: BTreeMap<u64, (Arc<str>, bool, u32, String)>,
+    /// By number: subject, whether it reads, and who entered it when.
+    inside: Map<u64, (Arc<str>, bool, Deed)>,
     judged: u64,
 }
 
 impl RegionExclusion {
     /// Regions of that kind, by subject.
     pub fn of(kind: &'static str) -> Self {
-        RegionExclusion { kind, readers: None, inside: BTreeMap::new(), judged: 0 }
+        RegionExclusion { kind, readers: None, inside: Map::default(), judged: 0 }
     }
 
     /// Regions of that other kind may overlap with each other, but not with those of the first.
@@ -198,13 +245,18 @@ impl Oracle for RegionExclusion {
             What::Entered { kind, subject, region } if *kind == self.kind || Some(*kind) == self.readers => {
                 self.judged += 1;
                 let reads = *kind != self.kind;
-                let who = format!("{} entered {kind} {subject} at step {}", kernel.who(event), event.step);
-                let rival = self.inside.values().find(|(other, read, ..)| *other == *subject && !(reads && *read));
-                if let Some((.., other)) = rival {
+                let rival = self.inside.values().find(|(other, read, _)| *other == *subject && !(reads && *read));
+                let entered = Deed::of(event);
+                if let Some((_, read, other)) = rival {
+                    let tell = |kind: &str, deed: Deed| {
+                        format!("{} entered {kind} {subject} at step {}", deed.who(kernel), deed.step)
+                    };
+                    let theirs = if *read { self.readers.unwrap_or(self.kind) } else { self.kind };
+                    let (other, who) = (tell(theirs, *other), tell(kind, entered));
                     let text = format!("two at once in {} {subject}: {other}, and {who}", self.kind);
                     return Err(Violation::new(ViolationKind::Exclusion, text));
                 }
-                self.inside.insert(*region, (subject.clone(), reads, event.process, who));
+                self.inside.insert(*region, (subject.clone(), reads, entered));
             }
             What::Left { region, .. } => drop(self.inside.remove(region)),
             _ => {}
@@ -213,7 +265,8 @@ impl Oracle for RegionExclusion {
     }
     fn state(&self) -> Option<u64> {
         // The machine remembers who is in which region; regions are numbered in the order of entering, which is no matter.
-        let mut inside: Vec<_> = self.inside.values().map(|(subject, reads, by, _)| (subject, reads, by)).collect();
+        let mut inside: Vec<_> =
+            self.inside.values().map(|(subject, reads, by)| (subject, reads, by.process)).collect();
         inside.sort_unstable();
         state_of(inside)
     }

@@ -17,9 +17,7 @@ impl Glob {
 
     /// Whether the whole of `path` is of this form.
     pub fn matches(&self, path: &str) -> bool {
-        let pattern: Vec<&str> = self.0.split('/').collect();
-        let path: Vec<&str> = path.split('/').collect();
-        names_match(&pattern, &path)
+        self.0 == "**" || names_match(Some(&self.0), Some(path))
     }
 }
 
@@ -41,20 +39,37 @@ impl fmt::Debug for Glob {
     }
 }
 
-fn names_match(pattern: &[&str], path: &[&str]) -> bool {
-    match (pattern, path) {
-        ([], []) => true,
-        (["**", rest @ ..], _) => (0..=path.len()).any(|skipped| names_match(rest, &path[skipped..])),
-        ([first, rest @ ..], [name, path @ ..]) => name_matches(first, name) && names_match(rest, path),
-        _ => false,
+/// The text before the first `sign`, and that after it. By bytes: what searches for characters is made for longer texts.
+fn cut(text: &str, sign: u8) -> (&str, Option<&str>) {
+    match text.bytes().position(|byte| byte == sign) {
+        Some(at) => (&text[..at], Some(&text[at + 1..])),
+        None => (text, None),
     }
 }
 
+/// `None` is what comes after the last name.
+fn names_match(pattern: Option<&str>, mut path: Option<&str>) -> bool {
+    let Some(pattern) = pattern else { return path.is_none() };
+    let (first, others) = cut(pattern, b'/');
+    if first == "**" {
+        loop {
+            if names_match(others, path) {
+                return true;
+            }
+            let Some(names) = path else { return false };
+            path = cut(names, b'/').1;
+        }
+    }
+    let Some(names) = path else { return false };
+    let (name, path) = cut(names, b'/');
+    name_matches(first, name) && names_match(others, path)
+}
+
 fn name_matches(pattern: &str, name: &str) -> bool {
-    let Some((start, rest)) = pattern.split_once('*') else { return pattern == name };
+    let (start, Some(rest)) = cut(pattern, b'*') else { return pattern == name };
     let Some(name) = name.strip_prefix(start) else { return false };
     let cuts = name.char_indices().map(|(at, _)| at).chain([name.len()]);
-    cuts.into_iter().any(|at| name_matches(rest, &name[at..]))
+    rest.is_empty() || cuts.into_iter().any(|at| name_matches(rest, &name[at..]))
 }
 
 #[cfg(test)]

@@ -1,7 +1,8 @@
 //! Who is who, from events alone: which task of its process somebody is, and for whom a section runs.
 
-use std::collections::BTreeMap;
+use smallvec::{SmallVec, smallvec};
 
+use super::map::Map;
 use crate::world::{Event, Thread, What};
 
 /// A task by its process and the how many'th of that process it is (from 1): a name that does not depend on how processes interleave.
@@ -18,8 +19,8 @@ struct Birth {
 /// The tasks of an execution.
 #[derive(Debug, Default)]
 pub(super) struct Kin {
-    tasks: BTreeMap<u32, Birth>,
-    born: BTreeMap<u32, u32>,
+    tasks: Map<u32, Birth>,
+    born: Map<u32, u32>,
 }
 
 impl Kin {
@@ -29,12 +30,24 @@ impl Kin {
     }
 
     /// Learns of births; to be told every event of the lives of tasks, before anything is asked.
+    #[inline(always)]
     pub(super) fn on(&mut self, event: &Event) {
         if let (What::TaskStarted { thread, parent, .. }, Some(task)) = (&event.what, event.task) {
-            let count = self.born.entry(event.process).or_default();
-            *count += 1;
-            let birth = Birth { actor: (event.process, *count), thread: *thread, parent: *parent };
-            self.tasks.insert(task, birth);
+            self.is_born(event.process, task, *thread, *parent);
+        }
+    }
+
+    fn is_born(&mut self, process: u32, task: u32, thread: Thread, parent: Option<u32>) {
+        let count = self.born.or_insert_with(process, || 0);
+        *count += 1;
+        self.tasks.insert(task, Birth { actor: (process, *count), thread, parent });
+    }
+
+    /// Whether it was done in somebody's name: see [`in_whose_name`](Kin::in_whose_name).
+    pub(super) fn in_name_of(&self, event: &Event, whom: Actor) -> bool {
+        match event.task.and_then(|task| self.tasks.get(&task)) {
+            Some(birth) if birth.thread == Thread::Worker => birth.actor == whom,
+            _ => self.in_whose_name(event).contains(&whom),
         }
     }
 
@@ -45,8 +58,8 @@ impl Kin {
     }
 
     /// Everybody in whose name it was done: the task, and if that is a section, its caller, and so on.
-    pub(super) fn in_whose_name(&self, event: &Event) -> Vec<Actor> {
-        let mut actors = vec![self.actor(event)];
+    pub(super) fn in_whose_name(&self, event: &Event) -> SmallVec<[Actor; 4]> {
+        let mut actors = smallvec![self.actor(event)];
         let mut at = event.task.and_then(|task| self.tasks.get(&task));
         while let Some(birth) = at.filter(|birth| birth.thread != Thread::Worker) {
             at = birth.parent.and_then(|parent| self.tasks.get(&parent));

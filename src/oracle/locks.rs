@@ -4,10 +4,11 @@
 //! shard locks at once in uv, because the locks are taken before the build permits, and dies at `ulimit -n 256`; a rule that bounds
 //! the locks bounds the descriptors whatever the size of the project.
 
-use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::sync::Arc;
 
+use super::deed::Deed;
+use super::map::Map;
 use super::{Glob, Oracle, Violation, ViolationKind, state_of};
 use crate::sim::KernelView;
 use crate::world::{Event, Kinds, What};
@@ -18,14 +19,14 @@ pub struct LockBound {
     at_most: usize,
     of: Glob,
     /// By description: path, and for the report who took it when.
-    held: BTreeMap<u64, (Arc<str>, String)>,
+    held: Map<u64, (Arc<str>, Deed)>,
     judged: u64,
 }
 
 impl LockBound {
     /// At most that many, over all processes.
     pub fn at_most(locks: usize) -> Self {
-        LockBound { at_most: locks, of: Glob::new("**"), held: BTreeMap::new(), judged: 0 }
+        LockBound { at_most: locks, of: Glob::new("**"), held: Map::default(), judged: 0 }
     }
 
     /// Only locks on paths of that form count.
@@ -48,8 +49,7 @@ impl Oracle for LockBound {
         match &event.what {
             What::Lock { path, description, .. } if self.of.matches(path) => {
                 self.judged += 1;
-                let since = format!("{} since step {}", kernel.who(event), event.step);
-                self.held.entry(*description).or_insert_with(|| (path.clone(), since));
+                self.held.or_insert_with(*description, || (path.clone(), Deed::of(event)));
                 if self.held.len() > self.at_most {
                     let text = format!(
                         "{} locks on {} are held at once, promised were at most {}",
@@ -58,8 +58,8 @@ impl Oracle for LockBound {
                         self.at_most
                     );
                     let mut argument = String::new();
-                    for (path, since) in self.held.values() {
-                        let _ = writeln!(argument, "{path}: {since}");
+                    for (path, taken) in self.held.values() {
+                        let _ = writeln!(argument, "{path}: {} since step {}", taken.who(kernel), taken.step);
                     }
                     return Err(Violation::new(ViolationKind::LockPeak, text).because(argument));
                 }

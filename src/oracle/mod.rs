@@ -3,8 +3,10 @@
 //! An oracle sees what happened, in order, and a read-only view of the machine. It knows neither engine nor schedule, nor whether the
 //! machine is simulated.
 
+pub mod avoidable_wait;
 pub mod blocking;
 pub mod builds;
+mod deed;
 pub mod descriptors;
 pub mod exclusion;
 mod glob;
@@ -12,6 +14,7 @@ mod kin;
 pub mod leak;
 pub mod locks;
 pub mod lost_update;
+mod map;
 pub mod order;
 pub mod publish;
 mod table;
@@ -22,6 +25,7 @@ use std::sync::Arc;
 
 use crate::sim::KernelView;
 use crate::world::{Event, Kinds};
+pub use avoidable_wait::AvoidableWait;
 pub use blocking::BlockingWhileHeld;
 pub use builds::Builds;
 pub use descriptors::{DescriptorBound, NoEmfile};
@@ -126,6 +130,8 @@ pub enum ViolationKind {
     Publish,
     /// A process ended by itself and left something behind.
     Leak,
+    /// A wait for a lock that did nobody any good.
+    AvoidableWait,
     /// A worker thread blocks in a call while a lock is held across an await.
     BlockingWhileHeld,
     /// A task panicked.
@@ -163,6 +169,7 @@ impl ViolationKind {
             ViolationKind::DuplicateBuild => "duplicate-build",
             ViolationKind::Publish => "publish",
             ViolationKind::Leak => "leak",
+            ViolationKind::AvoidableWait => "avoidable-wait",
             ViolationKind::BlockingWhileHeld => "blocking-while-held",
             ViolationKind::Panic => "panic",
             ViolationKind::Failed => "failed",

@@ -28,6 +28,7 @@ use std::fmt::Write;
 use std::sync::Arc;
 
 use super::kin::{Actor, Kin};
+use super::map::Map;
 use super::{Glob, Oracle, Violation, ViolationKind, state_of};
 use crate::sim::KernelView;
 use crate::world::{Event, Kinds, LockMode, What};
@@ -72,9 +73,9 @@ pub struct LockOrder {
     classes: Vec<Class>,
     siblings: Siblings,
     /// By description.
-    held: BTreeMap<u64, Held>,
-    waiting: BTreeSet<(Actor, Arc<str>)>,
-    refused: BTreeSet<(Actor, Arc<str>)>,
+    held: Map<u64, Held>,
+    waiting: Map<(Actor, Arc<str>), ()>,
+    refused: Map<(Actor, Arc<str>), ()>,
     kin: Kin,
     /// Over all executions.
     edges: BTreeMap<(Arc<str>, Arc<str>), Edge>,
@@ -108,6 +109,40 @@ impl LockOrder {
         class.map_or_else(|| (path.clone(), None), |class| (class.name.clone(), class.rank))
     }
 
+    /// A lock was granted.
+    #[inline(never)]
+    fn locked(
+        &mut self,
+        event: &Event,
+        path: &Arc<str>,
+        description: u64,
+        mode: LockMode,
+        blocking: bool,
+        kernel: &KernelView<'_>,
+    ) -> Result<(), Violation> {
+        let by = self.kin.actor(event);
+        let waited = strike_out(&mut self.waiting, by, path);
+        strike_out(&mut self.refused, by, path);
+        if self.held.get(&description).is_some_and(|held| held.mode == mode) {
+            return Ok(()); // L4: it has it already
+        }
+        let asked = if blocking && !waited { self.asked(event, path, mode, kernel) } else { Ok(()) };
+        self.judged += u64::from(!blocking);
+        self.held.insert(description, Held { by, path: path.clone(), mode, step: event.step });
+        asked
+    }
+
+    /// A task has ended: its parent has what it leaves.
+    #[inline(never)]
+    fn task_ends(&mut self, event: &Event) {
+        let by = self.kin.actor(event);
+        self.waiting.retain(|(who, _), ()| *who != by);
+        self.refused.retain(|(who, _), ()| *who != by);
+        if let Some(heir) = self.kin.heir(event) {
+            self.held.values_mut().filter(|held| held.by == by).for_each(|held| held.by = heir);
+        }
+    }
+
     /// A lock is asked for: against everything that the one who asks, or whoever it asks for, holds.
     fn asked(
         &mut self,
@@ -117,6 +152,20 @@ impl LockOrder {
         kernel: &KernelView<'_>,
     ) -> Result<(), Violation> {
         self.judged += 1;
+        if self.held.is_empty() { Ok(()) } else { self.asked_while_others_are_held(event, path, mode, kernel) }
+    }
+
+    #[inline(never)]
+    fn asked_while_others_are_held(
+        &mut self,
+        event: &Event,
+        path: &Arc<str>,
+        mode: LockMode,
+        kernel: &KernelView<'_>,
+    ) -> Result<(), Violation> {
+        if !self.held.values().any(|held| self.kin.in_name_of(event, held.by)) {
+            return Ok(()); // the usual case, for which no list is made
+        }
         let names = self.kin.in_whose_name(event);
         let held: Vec<Held> = self.held.values().filter(|held| names.contains(&held.by)).cloned().collect();
         let (class, rank) = self.class_of(path);
@@ -206,12 +255,24 @@ impl LockOrder {
     }
 }
 
+/// Whether that is news.
+fn note(list: &mut Map<(Actor, Arc<str>), ()>, by: Actor, path: &Arc<str>) -> bool {
+    let known = list.len();
+    list.insert((by, path.clone()), ());
+    list.len() > known
+}
+
+/// Whether it was there.
+fn strike_out(list: &mut Map<(Actor, Arc<str>), ()>, by: Actor, path: &Arc<str>) -> bool {
+    !list.is_empty() && list.remove(&(by, path.clone())).is_some()
+}
+
 impl Oracle for LockOrder {
     fn name(&self) -> &str {
         "lock order"
     }
     fn kinds(&self) -> Kinds {
-        Kinds::LOCKS | Kinds::LIVES
+        Kinds::LOCKS | Kinds::TASKS
     }
     fn begin(&mut self) {
         self.held.clear();
@@ -221,50 +282,43 @@ impl Oracle for LockOrder {
         self.kin.begin();
     }
     fn on(&mut self, event: &Event, kernel: &KernelView<'_>) -> Result<(), Violation> {
-        self.kin.on(event);
-        let by = self.kin.actor(event);
         match &event.what {
-            What::LockWait { path, mode, .. } if self.waiting.insert((by, path.clone())) => {
-                return self.asked(event, path, *mode, kernel);
+            What::LockWait { path, mode, .. } => {
+                let by = self.kin.actor(event);
+                if note(&mut self.waiting, by, path) { self.asked(event, path, *mode, kernel) } else { Ok(()) }
             }
             What::Lock { path, description, mode, blocking, .. } => {
-                let waited = self.waiting.remove(&(by, path.clone()));
-                self.refused.remove(&(by, path.clone()));
-                if self.held.get(description).is_some_and(|held| held.mode == *mode) {
-                    return Ok(()); // L4: it has it already
-                }
-                let asked = if *blocking && !waited { self.asked(event, path, *mode, kernel) } else { Ok(()) };
-                self.judged += u64::from(!blocking);
-                self.held.insert(*description, Held { by, path: path.clone(), mode: *mode, step: event.step });
-                return asked;
+                self.locked(event, path, *description, *mode, *blocking, kernel)
             }
-            What::LockRefused { path, mode, .. } if !self.refused.insert((by, path.clone())) => {
-                return self.asked(event, path, *mode, kernel);
+            What::LockRefused { path, mode, .. } => {
+                let by = self.kin.actor(event);
+                if note(&mut self.refused, by, path) { Ok(()) } else { self.asked(event, path, *mode, kernel) }
             }
             What::Unlock { description, .. } => {
                 if let Some(held) = self.held.remove(description) {
-                    self.refused.retain(|(who, _)| *who != held.by);
+                    self.refused.retain(|(who, _), ()| *who != held.by);
                 }
+                Ok(())
+            }
+            What::TaskStarted { .. } => {
+                self.kin.on(event);
+                Ok(())
             }
             What::TaskEnded { .. } => {
-                self.waiting.retain(|(who, _)| *who != by);
-                self.refused.retain(|(who, _)| *who != by);
-                if let Some(heir) = self.kin.heir(event) {
-                    for held in self.held.values_mut().filter(|held| held.by == by) {
-                        held.by = heir;
-                    }
+                if !(self.held.is_empty() && self.waiting.is_empty() && self.refused.is_empty()) {
+                    self.task_ends(event);
                 }
+                Ok(())
             }
-            _ => {}
+            _ => Ok(()),
         }
-        Ok(())
     }
     fn evidence(&self) -> Vec<Arc<str>> {
         self.shown.iter().cloned().collect()
     }
     fn state(&self) -> Option<u64> {
         let held: Vec<_> = self.held.iter().map(|(d, held)| (d, held.by, &held.path, held.mode)).collect();
-        state_of((held, &self.waiting, &self.refused))
+        state_of((held, self.waiting.keys().collect::<Vec<_>>(), self.refused.keys().collect::<Vec<_>>()))
     }
     fn judged(&self) -> u64 {
         self.judged

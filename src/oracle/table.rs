@@ -1,8 +1,8 @@
 //! The descriptor tables of all processes, from events alone.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::map::Map;
 use crate::world::{Event, FileId, What};
 
 /// What is known of an open descriptor; `T` is what the oracle that asks remembers beside it.
@@ -16,11 +16,11 @@ pub(super) struct Entry<T> {
 
 /// By process and number.
 #[derive(Clone, Debug)]
-pub(super) struct Tables<T>(pub(super) BTreeMap<(u32, u32), Entry<T>>);
+pub(super) struct Tables<T>(pub(super) Map<(u32, u32), Entry<T>>);
 
 impl<T> Default for Tables<T> {
     fn default() -> Self {
-        Tables(BTreeMap::new())
+        Tables(Map::default())
     }
 }
 
@@ -41,8 +41,8 @@ impl<T: Clone> Tables<T> {
                 return None;
             }
             What::Forked { child, .. } => {
-                let parent = self.0.range((event.process, 0)..=(event.process, u32::MAX));
-                let copies: Vec<_> = parent.map(|(&(_, number), entry)| ((*child, number), entry.clone())).collect();
+                let copies: Vec<_> =
+                    self.of(event.process).map(|(number, entry)| ((*child, number), entry.clone())).collect();
                 self.0.extend(copies);
                 return None;
             }
@@ -58,6 +58,7 @@ impl<T: Clone> Tables<T> {
 
     /// The descriptors of a process, by number.
     pub(super) fn of(&self, process: u32) -> impl Iterator<Item = (u32, &Entry<T>)> {
-        self.0.range((process, 0)..=(process, u32::MAX)).map(|(&(_, number), entry)| (number, entry))
+        let of_process = self.0.iter().filter(move |((other, _), _)| *other == process);
+        of_process.map(|(&(_, number), entry)| (number, entry))
     }
 }

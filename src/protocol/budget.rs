@@ -67,6 +67,11 @@ impl<W: World> Budget<W> {
         self.capacity / weight.max(1)
     }
 
+    /// The weight of which so many fit at once, and no more.
+    pub(super) fn share(&self, permits: u32) -> u32 {
+        self.capacity / permits.max(1)
+    }
+
     /// Waits for a permit, first in, first out. The caller must hold neither a permit nor a lock that the holder of a permit may be
     /// waiting for.
     ///

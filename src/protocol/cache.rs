@@ -1,6 +1,7 @@
 //! What the tasks of a process share, and what each of them carries.
 
 use super::budget::{Budget, Permit, RESERVE};
+use super::discipline::{Discipline, Moment};
 use super::lock_file::{self, Lock, LockTable};
 use super::{Order, Rank, Result};
 use crate::world::{LockMode, World};
@@ -23,18 +24,21 @@ pub struct Settings {
     pub lock_timeout: Option<Duration>,
     /// Descriptors that the budget leaves alone.
     pub reserve: u32,
+    /// The sound protocol, or a historic one.
+    pub discipline: Discipline,
     /// Told whenever a task starts to wait.
     pub on_wait: Option<OnWait>,
 }
 
 impl Settings {
-    /// Five minutes for a lock, as uv has it, and the usual [`RESERVE`].
+    /// Five minutes for a lock, as uv has it, the usual [`RESERVE`], and the sound protocol.
     pub fn new(cache_dir: impl Into<String>, temp_dir: impl Into<String>) -> Self {
         Settings {
             cache_dir: cache_dir.into(),
             temp_dir: temp_dir.into(),
             lock_timeout: Some(Duration::from_secs(300)),
             reserve: RESERVE,
+            discipline: Discipline::default(),
             on_wait: None,
         }
     }
@@ -96,7 +100,8 @@ impl<W: World> Cache<W> {
     /// The task of the command itself. The [`RESERVE`] pays for it: at most one lock each of the cache root, the project and the
     /// environment, and one file.
     pub fn command(&self) -> Task<W> {
-        Task { cache: self.clone(), order: Order::new(), permit: Permit::reserved(), waits: true }
+        let order = self.held_to_order(Order::new());
+        Task { cache: self.clone(), order, weight: 0, permit: Permit::reserved(), waits: true }
     }
 
     /// Waits for a permit of that weight, such as [`BUILD`](super::budget::BUILD), and starts with it a task below what `parent` holds.
@@ -105,8 +110,13 @@ impl<W: World> Cache<W> {
     /// [`TooFewDescriptors`](super::Error::TooFewDescriptors) if the whole budget is less than that; [`PermitTimeout`](super::Error::PermitTimeout) if it is in use for longer than
     /// one waits for a lock.
     pub async fn task(&self, world: &W, parent: &Order, weight: u32) -> Result<Task<W>> {
-        let permit = self.0.budget.permit(world, weight, self.settings().lock_timeout).await?;
-        Ok(Task { cache: self.clone(), order: parent.fork(), permit, waits: true })
+        let order = self.held_to_order(parent.fork());
+        let task = Task { cache: self.clone(), order, weight, permit: Permit::reserved(), waits: true };
+        task.asking_at(world, Moment::Task).await
+    }
+
+    fn held_to_order(&self, order: Order) -> Order {
+        if self.settings().discipline.is_ordered() { order } else { order.lawless() }
     }
 
     pub(super) fn locks(&self) -> &LockTable<W> {
@@ -129,6 +139,8 @@ impl<W: World> Cache<W> {
 pub struct Task<W: World> {
     cache: Cache<W>,
     order: Order,
+    /// What its permit weighs, whenever it has one.
+    weight: u32,
     permit: Permit<W>,
     waits: bool,
 }
@@ -152,6 +164,23 @@ impl<W: World> Task<W> {
     /// Sets [`waits`](Self::waits).
     pub fn set_waits(&mut self, waits: bool) {
         self.waits = waits;
+    }
+
+    /// The task as it goes on from that moment: with a permit that it waits for, if it asks for one then; otherwise with the one it has.
+    pub(super) async fn asking_at(&self, world: &W, moment: Moment) -> Result<Self> {
+        let Settings { discipline, lock_timeout, .. } = self.cache.settings();
+        let permit = if discipline.permits.are_asked_for_at(moment) {
+            self.cache.budget().permit(world, self.weight, *lock_timeout).await?
+        } else {
+            self.permit.clone()
+        };
+        Ok(Task {
+            cache: self.cache.clone(),
+            order: self.order.clone(),
+            weight: self.weight,
+            permit,
+            waits: self.waits,
+        })
     }
 
     pub(super) fn permit(&self) -> &Permit<W> {

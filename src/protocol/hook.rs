@@ -6,33 +6,24 @@
 //! long as the hook runs. The parent that lives on gives them up by LOCK_UN, which ends them for all copies of the
 //! descriptor (L2), also those of a daemon that the hook may have left behind.
 
-use super::tree;
+use super::discipline::Hooks;
+use super::tree::{self, Tree};
 use super::{Result, Task};
 use crate::world::{Command, Output, World};
 
 impl<W: World> Task<W> {
-    /// Runs a child to its end; under the lock of the source tree at `tree` (its canonical path), if its backend needs one, which
-    /// the child inherits.
+    /// Runs a child that touches no source tree, to its end.
     ///
     /// Dropping the future kills the child.
     ///
     /// # Errors
-    /// Those of [`Task::lock`]; [`System`](super::Error::System) from starting and waiting. A child that fails is no error here: look
-    /// at the [`Output`].
-    pub async fn run(&mut self, world: &W, tree: Option<&str>, command: Command<'_, W::File>) -> Result<Output> {
-        let Some(tree) = tree else { return spawn_and_wait(world, self, command).await };
-        let lock = tree::lock(world, self, tree).await?;
-        let output = spawn_and_wait(world, self, command.inherit(lock.file())).await;
-        lock.release().await;
-        output
+    /// [`System`](super::Error::System) from starting and waiting. A child that fails is no error here: look at the [`Output`].
+    pub async fn run(&mut self, world: &W, command: Command<'_, W::File>) -> Result<Output> {
+        let spawning = world.acquire(self.cache().spawning(), 1).await;
+        let child = world.spawn_child(command).await;
+        drop(spawning);
+        Ok(world.wait(child?).await?)
     }
-}
-
-async fn spawn_and_wait<W: World>(world: &W, task: &Task<W>, command: Command<'_, W::File>) -> Result<Output> {
-    let spawning = world.acquire(task.cache().spawning(), 1).await;
-    let child = world.spawn_child(command).await;
-    drop(spawning);
-    Ok(world.wait(child?).await?)
 }
 
 /// A build at work: where its result goes, and the locks that its hooks inherit.
@@ -48,17 +39,29 @@ impl<W: World> Work<'_, W> {
         self.dir
     }
 
-    /// As [`Task::run`]; the child inherits the locks of the build as well.
+    /// Runs a child to its end, which inherits the locks of the build; under the lock of the source tree, if its backend needs one,
+    /// which it inherits as well.
+    ///
+    /// Dropping the future kills the child.
     ///
     /// # Errors
-    /// Those of [`Task::run`].
+    /// Those of [`Task::run`] and [`Task::lock`].
     pub async fn run<'c>(
         &'c mut self,
         world: &W,
-        tree: Option<&str>,
+        tree: Option<Tree<'_>>,
         mut command: Command<'c, W::File>,
     ) -> Result<Output> {
-        command.inherit.extend_from_slice(self.inherit);
-        self.task.run(world, tree, command).await
+        let discipline = self.task.cache().settings().discipline;
+        let inherits = discipline.hooks == Hooks::Inherit;
+        command.inherit.extend(self.inherit.iter().filter(|_| inherits));
+        let Some(place) = tree.and_then(|tree| discipline.tree.place(tree, self.dir)) else {
+            return self.task.run(world, command).await;
+        };
+        let lock = tree::lock(world, self.task, place).await?;
+        command.inherit.extend(inherits.then_some(lock.file()));
+        let output = self.task.run(world, command).await;
+        lock.release().await;
+        output
     }
 }

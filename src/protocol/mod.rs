@@ -12,13 +12,15 @@
 //! |---|---|
 //! | [`order`] | the lock order, and its enforcement |
 //! | [`budget`] | descriptors: the permit comes before the lock |
+//! | [`discipline`] | the decisions that historic protocols took otherwise |
 //! | `lock_file` | one lock file: wait, check, give up |
 //! | [`tree`] | the lock of a source tree, for the backends that write into it |
 //! | [`temp`] | temporary directories that say whether they are in use |
-//! | [`entry`], `publish` | what is on disk for a key; how it is read and replaced |
+//! | [`entry`], [`publish`] | what is on disk for a key; how it is read and replaced |
 //! | `shard`, `hook` | single flight: build it or reuse it; under which locks its children run |
 //! | `schedule` | many inputs |
 //! | [`key`] | what a result depends on, as a digest |
+//! | [`bytecode`](mod@bytecode), [`uninstall`](mod@uninstall) | compiling and removing whole trees, within the budget |
 //! | `place` | a result, put where the user wants it |
 //! | [`pep517`] | the recipes of wheels and of what they need |
 //!
@@ -28,7 +30,7 @@
 //! as a [`Recipe`]:
 //!
 //! ```
-//! use flockstep::protocol::{Cache, Plan, Rank, Recipe, Result, Settings, Task, Work, build_all, obtain, sweep};
+//! use flockstep::protocol::{Cache, Plan, Rank, Recipe, Result, Settings, Task, Tree, Work, build_all, obtain, sweep};
 //! use flockstep::world::{Command, LockMode, World};
 //! use std::sync::Arc;
 //!
@@ -50,7 +52,7 @@
 //!     }
 //!     async fn produce(&self, world: &W, needs: &Vec<String>, work: &mut Work<'_, W>) -> Result<()> {
 //!         let hook = Command::new("build_wheel", [&self.tree, work.dir()]).env("PYTHONPATH", needs.join(":"));
-//!         work.run(world, Some(&self.tree), hook).await?; // under the lock of the tree
+//!         work.run(world, Some(Tree::built(&self.tree)), hook).await?; // under the lock of the tree
 //!         Ok(())
 //!     }
 //! }
@@ -98,7 +100,9 @@
 //! * Starvation of `clean` under steady shared users of the cache root: flock(2) is not fair (L5).
 
 pub mod budget;
+pub mod bytecode;
 mod cache;
+pub mod discipline;
 pub mod entry;
 mod error;
 mod hook;
@@ -107,13 +111,15 @@ mod lock_file;
 pub mod order;
 pub mod pep517;
 mod place;
-mod publish;
+pub mod publish;
 mod schedule;
 mod shard;
 pub mod temp;
 pub mod tree;
+pub mod uninstall;
 
 pub use cache::{Cache, OnWait, Settings, Task};
+pub use discipline::Discipline;
 pub use entry::Entry;
 pub use error::{Error, Result};
 pub use hook::Work;
@@ -123,3 +129,4 @@ pub use place::place;
 pub use schedule::{Plan, Report, build_all};
 pub use shard::{Obtained, Recipe, obtain};
 pub use temp::{Temp, sweep};
+pub use tree::Tree;

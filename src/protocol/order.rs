@@ -34,6 +34,8 @@
 //!   `uv run uv cache clean` waits for its own ancestor. A command that starts a user's program gives up all its locks first. Build
 //!   hooks, which do run under locks, inherit them instead.
 //!
+//! The historic protocols of [`discipline`](super::discipline) had no such order, and are not held to it.
+//!
 //! Two kinds of lock have no place in the order because nobody ever waits for them: those of temporary directories
 //! ([`temp`](super::temp)), and whatever is only tried for, once.
 
@@ -115,6 +117,8 @@ pub struct Order(Arc<Mutex<Standing>>);
 
 #[derive(Clone, Debug, Default)]
 struct Standing {
+    /// Whether nothing is refused.
+    lawless: bool,
     held: Vec<Arc<Site>>,
     building: Vec<Arc<str>>,
 }
@@ -131,6 +135,12 @@ impl Order {
         Order(Arc::new(Mutex::new(self.0.lock().clone())))
     }
 
+    /// The same for a task of a historic protocol: what it holds is known, and nothing is refused.
+    pub(super) fn lawless(self) -> Self {
+        self.0.lock().lawless = true;
+        self
+    }
+
     /// Registers a lock that is about to be asked for; the claim stands until it is dropped.
     ///
     /// # Errors
@@ -140,11 +150,13 @@ impl Order {
     pub fn claim(&self, rank: Rank, path: &str) -> Result<Claim, Error> {
         let site = Arc::new(Site { rank, path: path.into(), at: Location::caller() });
         let mut standing = self.0.lock();
-        if let Some(held) = standing.held.iter().find(|held| held.path == site.path) {
-            return Err(Error::Reentry { wanted: site, held: held.clone() });
-        }
-        if let Some(held) = standing.held.iter().find(|held| held.rank.level() >= rank.level()) {
-            return Err(Error::OutOfOrder { wanted: site, held: held.clone() });
+        if !standing.lawless {
+            if let Some(held) = standing.held.iter().find(|held| held.path == site.path) {
+                return Err(Error::Reentry { wanted: site, held: held.clone() });
+            }
+            if let Some(held) = standing.held.iter().find(|held| held.rank.level() >= rank.level()) {
+                return Err(Error::OutOfOrder { wanted: site, held: held.clone() });
+            }
         }
         standing.held.push(site.clone());
         Ok(Claim { order: self.clone(), site })

@@ -9,32 +9,38 @@
 //! 5. it replaces the old marker by rename: **this is the moment** at which others see the result;
 //! 6. that reaches the disk.
 //!
-//! The caller holds the lock of the shard over all of it, so revisions are counted by one at a time. What a crash leaves is either in a
-//! temporary directory, where the sweeper finds it, or a revision that no marker names, which `clean` removes.
+//! What a crash leaves is either in a temporary directory, where the sweeper finds it, or a revision that no marker names, which `clean`
+//! removes.
+//!
+//! # Without the lock
+//!
+//! The caller holds the lock of the shard over all of it. A lock can be lost all the same: its file is removed by hand, or its server
+//! restarts. Nothing above rests on it, and two publishers at once (scenario `publish`) still keep these promises:
+//!
+//! * nobody sees half an entry: each publisher writes in a temporary directory of its own, and rename(2) refuses a revision that another
+//!   one has taken, unless that one is empty;
+//! * nothing that was published is removed or changed: who comes second takes the next number;
+//! * the entry that is returned is the caller's own result.
+//!
+//! What the lock adds: the result is not built twice, and the marker never goes back. Without it, who takes revision 1 may be the one
+//! who replaces the marker last, after revision 2; the entry is whole, and not the newest.
 
 use super::entry::{Entry, Revision, marker_path, read_marker, shard_dir};
-use super::lock_file::Lock;
 use super::temp::Temp;
-use super::{Result, Task};
+use super::{Cache, Result};
 use crate::world::{Errno, OpenOptions, World, write_all};
 
 /// Where the result is made, in the temporary directory of its build.
-pub(super) fn result_dir<W: World>(temp: &Temp<W>) -> String {
+pub fn result_dir<W: World>(temp: &Temp<W>) -> String {
     format!("{}/result", temp.path())
 }
 
-/// Publishes what is in [`result_dir`] as the entry of `key`, whose shard `_held` locks.
+/// Publishes what is in [`result_dir`] as the entry of `key`. The caller holds the lock of its shard, whose directory exists therefore.
 ///
 /// # Errors
 /// [`System`](super::Error::System) from any of the steps. Before step 5, the entry is what it was; after it, it is the new one.
-pub(super) async fn publish<W: World>(
-    world: &W,
-    task: &Task<W>,
-    _held: &Lock<W>,
-    key: &str,
-    temp: &Temp<W>,
-) -> Result<Entry> {
-    let shard = shard_dir(task.cache().dir(), key);
+pub async fn publish<W: World>(world: &W, cache: &Cache<W>, key: &str, temp: &Temp<W>) -> Result<Entry> {
+    let shard = shard_dir(cache.dir(), key);
     let result = result_dir(temp);
     sync_all(world, &result).await?;
 
@@ -44,7 +50,7 @@ pub(super) async fn publish<W: World>(
         let path = format!("{shard}/{}", revision.dir_name());
         match world.rename(&result, &path).await {
             Ok(()) => break path,
-            // Left by a publisher that died before its marker.
+            // Left by a publisher that died before its marker, or taken by one at this very moment.
             Err(error) if matches!(error.errno, Errno::Exist | Errno::NotEmpty) => {}
             Err(error) => return Err(error.into()),
         }

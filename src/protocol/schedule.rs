@@ -43,25 +43,19 @@ pub async fn build_all<W: World, R: Recipe<W>>(
 ) -> Vec<Result<Obtained>> {
     let Plan { inputs, jobs, offset } = plan;
     let count = inputs.len();
-    let jobs = (jobs.min(cache.budget().fits(BUILD)).max(1) as usize).min(count);
+    let builds = jobs.clamp(1, cache.budget().fits(BUILD));
+    let permits = cache.settings().discipline.permits;
+    let tasks = permits.tasks(count, builds as usize);
     let work = Arc::new(Shared {
         // A mutex of the World's, since who takes what is a choice that an exploration must see.
         queue: world.mutex("inputs", Queue::new(count, offset)),
         results: Mutex::new(vec![None; count]),
+        weight: permits.weight(builds, cache.budget()),
         inputs,
         report,
     });
-    let mut lanes = Lanes(Vec::with_capacity(jobs));
-    for number in 0..jobs {
-        let lane = run_lane(world.clone(), cache.clone(), parent.fork(), work.clone());
-        lanes.0.push(world.spawn(&format!("build {number}"), lane));
-    }
-    let mut cause = JoinError::Aborted;
-    for lane in &mut lanes.0 {
-        if let Err(error) = lane.await {
-            cause = error;
-        }
-    }
+    let lane = |_| run_lane(world.clone(), cache.clone(), parent.fork(), work.clone());
+    let cause = run_all(world, "build", (0..tasks).map(lane)).await.unwrap_or(JoinError::Aborted);
     let results = mem::take(&mut *work.results.lock());
     let lost = |index: usize| Err(Error::Lost { key: work.inputs[index].key().to_owned(), cause });
     results.into_iter().enumerate().map(|(index, result)| result.unwrap_or_else(|| lost(index))).collect()
@@ -71,12 +65,29 @@ pub async fn build_all<W: World, R: Recipe<W>>(
 struct Shared<W: World, R> {
     inputs: Vec<R>,
     queue: W::Mutex<Queue>,
+    /// Of the permit of each build.
+    weight: u32,
     /// Of each input, written once.
     results: Mutex<Vec<Option<Result<Obtained>>>>,
     report: Report,
 }
 
-/// The tasks of one `build_all`: they end with it, also if it is cancelled.
+/// Starts all of these, called by that name and their number, and waits for their end; how one ended that did not end by itself. They
+/// end with the future, also if it is dropped.
+pub(super) async fn run_all<W: World>(
+    world: &W,
+    name: &str,
+    tasks: impl Iterator<Item = impl Future<Output = ()> + Send + 'static>,
+) -> Option<JoinError> {
+    let spawn = |(number, task)| world.spawn(&format!("{name} {number}"), task);
+    let mut lanes = Lanes(tasks.enumerate().map(spawn).collect());
+    let mut cause = None;
+    for lane in &mut lanes.0 {
+        cause = lane.await.err().or(cause);
+    }
+    cause
+}
+
 struct Lanes<J: Join<()>>(Vec<J>);
 
 impl<J: Join<()>> Drop for Lanes<J> {
@@ -91,7 +102,7 @@ async fn run_lane<W: World, R: Recipe<W>>(world: W, cache: Cache<W>, parent: Ord
     loop {
         let Some(Turn { index, waits }) = world.lock(&work.queue).await.next(last.take()) else { return };
         // A permit of its own for each input: after a time-out, the last one's belongs to the wait that goes on.
-        let result = match cache.task(&world, &parent, BUILD).await {
+        let result = match cache.task(&world, &parent, work.weight).await {
             Ok(mut task) => {
                 task.set_waits(waits);
                 obtain(&world, &mut task, &work.inputs[index]).await

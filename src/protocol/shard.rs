@@ -7,9 +7,13 @@
 //! For a result that nobody else can reuse (a forced rebuild) the same lock would make two processes wait for each other for nothing
 //! (uv 15380): there it is taken around the publish only.
 //!
+//! What is left: a forced rebuild that is ready while somebody makes the first, reusable build of the same key waits for the end of that build
+//! before it publishes, and does not use it.
+//!
 //! **Requirements come before the lock.** A build that asks for another build while it holds a shard is how shards come to wait for
 //! shards; so [`Recipe::prepare`] runs while the task holds no shard and no tree, and the lock order refuses anything else.
 
+use super::discipline::Moment;
 use super::entry::{Entry, lock_path, lookup, shard_dir};
 use super::hook::Work;
 use super::lock_file::Lock;
@@ -78,16 +82,15 @@ pub fn obtain<'a, W: World, R: Recipe<W>>(
     recipe: &'a R,
 ) -> BoxFuture<'a, Result<Obtained>> {
     Box::pin(async move {
-        if recipe.reusable()
-            && let Some(entry) = reuse(world, task, recipe).await?
-        {
+        if let Some(entry) = reuse(world, task, recipe).await? {
             return Ok(Obtained::Reused(entry));
         }
+        let task = &mut task.asking_at(world, Moment::Build).await?;
         let needs = {
             let _building = task.order().building(recipe.key())?;
             recipe.prepare(world, task).await?
         };
-        if recipe.reusable() {
+        if task.cache().settings().discipline.scope.covers_the_build(recipe.reusable()) {
             let lock = lock_to_build(world, task, recipe.key()).await?;
             let obtained = reuse_or_build(world, task, recipe, &needs, &lock).await;
             lock.release().await;
@@ -101,6 +104,9 @@ pub fn obtain<'a, W: World, R: Recipe<W>>(
 }
 
 async fn reuse<W: World, R: Recipe<W>>(world: &W, task: &Task<W>, recipe: &R) -> Result<Option<Entry>> {
+    if !recipe.reusable() {
+        return Ok(None);
+    }
     let entry = lookup(world, &shard_dir(task.cache().dir(), recipe.key())).await?;
     if entry.is_some() {
         world.note("reused", recipe.key());
@@ -127,10 +133,11 @@ async fn reuse_or_build<W: World, R: Recipe<W>>(
     if let Some(entry) = reuse(world, task, recipe).await? {
         return Ok(Obtained::Reused(entry));
     }
+    let task = &mut task.asking_at(world, Moment::Locked).await?;
     let temp = Temp::create(world, task).await?;
     let built = async {
         produce(world, task, recipe, needs, &temp, &[lock.file(), temp.file()]).await?;
-        publish(world, task, lock, recipe.key(), &temp).await
+        publish(world, task.cache(), recipe.key(), &temp).await
     };
     let built = built.await;
     finish(world, temp, built).await.map(Obtained::Built)
@@ -146,7 +153,7 @@ async fn build_then_lock<W: World, R: Recipe<W>>(
     produce(world, task, recipe, needs, temp, &[temp.file()]).await?;
     let path = lock_path(&shard_dir(task.cache().dir(), recipe.key()));
     let lock = task.lock(world, Rank::Shard, &path, LockMode::Exclusive).await?;
-    let published = publish(world, task, &lock, recipe.key(), temp).await;
+    let published = publish(world, task.cache(), recipe.key(), temp).await;
     lock.release().await;
     published
 }

@@ -19,6 +19,25 @@ use crate::world::{Errno, LockMode, World};
 use sha2::{Digest, Sha256};
 use std::fmt::Write;
 
+/// A source tree that a hook writes into, by its canonical path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tree<'a> {
+    pub(super) path: &'a str,
+    pub(super) builds: bool,
+}
+
+impl<'a> Tree<'a> {
+    /// For a hook `build_*`.
+    pub fn built(path: &'a str) -> Self {
+        Tree { path, builds: true }
+    }
+
+    /// For a hook that only asks, as `get_requires_for_build_*` and `prepare_metadata_for_build_*`. It writes as well.
+    pub fn asked(path: &'a str) -> Self {
+        Tree { path, builds: false }
+    }
+}
+
 /// The lock file of the source tree at `tree`, which must be its canonical path: two names would be two locks.
 pub fn lock_path(temp_dir: &str, tree: &str) -> String {
     let digest = Sha256::digest(tree.as_bytes());

@@ -1,7 +1,9 @@
-//! Reports: what came out of a check, as a table, as JSON lines, as JUnit; a schedule, step by step.
+//! Reports: what came out of a check, as a table, as JSON lines, as JUnit; a schedule, step by step;
+//! charts.
 //!
 //! Everything here makes text out of data and leaves it to the command to print it.
 
+mod chart;
 mod columns;
 mod json;
 mod junit;
@@ -9,6 +11,7 @@ mod row;
 mod story;
 mod table;
 
+pub(crate) use chart::{Chart, Line};
 pub(crate) use columns::Columns;
 pub(crate) use json::JsonLines;
 pub(crate) use junit::JUnit;

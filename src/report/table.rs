@@ -75,6 +75,7 @@ impl Report for Table {
         ];
         let sizes = sizes(row.cases.iter().map(|judged| judged.case));
         let mut text = styled(judgement, &format!("{}  {sizes}", self.columns.line(&cells)));
+        text += &makespans(row);
         text += &violation(row);
         for judged in &row.cases {
             match judged.complaint() {
@@ -104,6 +105,15 @@ impl Report for Table {
         let worst = self.judgements.iter().copied().max().unwrap_or_default();
         styled(worst, &format!("{text} ({:.1} s)", elapsed.as_secs_f64()))
     }
+}
+
+/// How long each case takes where durations mean what they say; of what is violated, nobody knows.
+fn makespans(row: &Row<'_>) -> String {
+    let timed = row.cases.iter().filter(|judged| judged.failure().is_none());
+    let told = timed
+        .filter_map(|judged| Some(format!("{} s at {}", judged.exploration.makespan?.as_secs_f64(), judged.size())));
+    let told: Vec<String> = told.collect();
+    if told.is_empty() { String::new() } else { format!("    makespan {}\n", told.join("; ")) }
 }
 
 /// What the most important violation of a row is, and how to see it again.

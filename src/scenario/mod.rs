@@ -36,7 +36,7 @@ use crate::sim::kernel::{Ground, Kernel, Quirk};
 use crate::sim::state::Judges;
 use crate::sim::{Body, Exit, Faults, KernelView, Plan, PlannedProcess, Program, SimWorld, Time};
 use promise::{Always, Finally, Sometimes};
-pub use suite::{Case, Expected, Policy};
+pub use suite::{Case, Expected, Policy, Profile};
 
 type MakeOracle = Arc<dyn Fn() -> Box<dyn Oracle> + Send + Sync>;
 

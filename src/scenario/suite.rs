@@ -66,12 +66,24 @@ pub struct Policy {
     pub why: &'static str,
     /// Its sizes.
     pub cases: Vec<Case>,
+    /// What it costs, if that is worth a picture.
+    pub profile: Option<Profile>,
+}
+
+/// How much a policy takes as something grows. It is measured and not judged: these scenarios promise nothing, so that what breaks promises
+/// elsewhere comes to its end here.
+#[derive(Clone)]
+pub struct Profile {
+    /// What grows, such as `"inputs"`.
+    pub of: &'static str,
+    /// Its values in ascending order, with a scenario each. The first process is the one that is looked at.
+    pub points: Vec<(u64, Scenario)>,
 }
 
 impl Policy {
     /// A policy without cases yet.
     pub fn new(scenario: &'static str, name: &'static str, why: &'static str) -> Self {
-        Policy { scenario, name, why, cases: Vec::new() }
+        Policy { scenario, name, why, cases: Vec::new(), profile: None }
     }
 
     /// Adds a size: what it varies, what is expected, and the scenario, which gets its names here.
@@ -101,6 +113,14 @@ impl Policy {
         scenario: Scenario,
     ) -> Self {
         self.case(size, Expected::Violated(kinds.into_iter().collect()), scenario)
+    }
+
+    /// With scenarios that show what it costs as `of` grows.
+    pub fn profile(mut self, of: &'static str, points: impl IntoIterator<Item = (u64, Scenario)>) -> Self {
+        let name = self.full_name();
+        let named = |(value, scene): (u64, Scenario)| (value, scene.named(&*name).case(format!("{of}={value}")));
+        self.profile = Some(Profile { of, points: points.into_iter().map(named).collect() });
+        self
     }
 
     /// `scenario/name`.

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use super::kernel::{Ino, Kernel, Opened};
-use super::operation::{Op, OpId, Outcome, Owner, Pending, Ret, Stage};
+use super::names::Data;
+use super::operation::{Large, Op, OpId, Outcome, Owner, Pending, Ret, Stage};
 use super::state::{Phase, State, TaskId, Time};
-use crate::world::{Errno, Kinds, Thread, What};
+use crate::world::{Errno, Kinds, LockMode, Thread, What};
 
 impl State {
     /// Operations in which there is nothing to choose are done at their announcement.
@@ -23,7 +24,7 @@ impl State {
             Op::Notified { notify } => {
                 std::mem::take(&mut self.notifies[notify as usize].stored).then_some(Ret::Flag(false))
             }
-            Op::Wait { pid } => self.child_output(pid).map(|output| Ret::Output(output.into())),
+            Op::Wait { pid } => self.child_output(pid).map(|output| Large::Output(output).into()),
             Op::Choose { of: 1 } => Some(Ret::Number(0)),
             _ => None,
         }
@@ -37,16 +38,14 @@ impl State {
         match *op {
             Op::Flock { fd, mode, .. } => {
                 self.kernel.used_by(pid, fd, task);
-                self.watch_inode(id, fd, pid);
+                self.watch_inode(id, self.kernel.inode_of(pid, fd).unwrap_or_default());
                 if !self.evaluate(id) {
                     self.lock_waits(id, pid, task, fd, mode);
                 }
             }
             Op::Read { fd, .. } | Op::Write { fd, .. } => {
-                self.kernel.used_by(pid, fd, task);
-                if self.kernel.is_pipe(pid, fd) {
-                    self.watch_inode(id, fd, pid);
-                    self.evaluate(id);
+                if let Some(pipe) = self.kernel.pipe_used_by(pid, fd, task) {
+                    self.watch_pipe(id, pipe);
                 } else {
                     self.enable(id);
                 }
@@ -86,7 +85,7 @@ impl State {
     }
 
     /// A flock(2) blocks its thread from here on.
-    fn lock_waits(&mut self, id: OpId, pid: u32, task: TaskId, fd: u32, mode: crate::world::LockMode) {
+    fn lock_waits(&mut self, id: OpId, pid: u32, task: TaskId, fd: u32, mode: LockMode) {
         let thread = self.tasks[task as usize].thread;
         if thread == Thread::Worker {
             self.blocks(id, pid);
@@ -106,17 +105,24 @@ impl State {
         }
     }
 
-    fn watch_inode(&mut self, id: OpId, fd: u32, pid: u32) {
-        let ino = self.kernel.inode_of(pid, fd).unwrap_or_default() as usize;
-        if self.watching.len() <= ino {
-            self.watching.resize_with(ino + 1, Vec::new);
-        }
-        self.watching[ino].push(id);
+    pub(crate) fn watch_pipe(&mut self, id: OpId, pipe: Ino) {
+        self.watch_inode(id, pipe);
+        self.evaluate(id);
     }
 
-    fn unwatch_inode(&mut self, id: OpId, ino: Ino) {
-        if let Some(watching) = self.watching.get_mut(ino as usize) {
-            watching.retain(|&other| other != id);
+    fn watch_inode(&mut self, id: OpId, ino: Ino) {
+        if self.watching.len() <= ino as usize {
+            self.watching.resize_with(ino as usize + 1, Vec::new);
+        }
+        self.watching[ino as usize].push(id);
+        self.ops[id.slot as usize].watches = Some(ino);
+    }
+
+    /// It is told of no more changes.
+    #[inline(always)]
+    pub(crate) fn unwatch_inode(&mut self, id: OpId) {
+        if let Some(ino) = self.ops[id.slot as usize].watches.take() {
+            self.watching[ino as usize].retain(|&other| other != id);
         }
     }
 
@@ -137,7 +143,7 @@ impl State {
                 attempt || self.kernel.can_lock(pid, fd, mode)
             }
             Op::Read { fd, .. } => self.kernel.can_read(pid, fd),
-            Op::Write { fd, ref data } => self.kernel.can_write(pid, fd, data.len()),
+            Op::Write { fd, data } => self.kernel.can_write(pid, fd, self.written.bytes(&data).len()),
             Op::LockThread { mutex } => self.mutexes[mutex as usize].holder.is_none(),
             _ => true,
         };
@@ -189,7 +195,7 @@ impl State {
 
     /// What happens among the tasks of a process, and around it.
     fn act_in_process(&mut self, id: OpId, task: TaskId, choose: &mut dyn FnMut(u32) -> u32) {
-        let op = self.ops[id.slot as usize].op.clone();
+        let op = self.ops[id.slot as usize].op;
         match op {
             Op::Acquire { semaphore, permits } => self.acquire(id, semaphore, permits),
             Op::TryAcquire { semaphore, permits } => {
@@ -232,52 +238,50 @@ impl State {
     #[inline(always)]
     fn system_call(&mut self, id: OpId, task: TaskId) -> Option<TaskId> {
         let pid = self.tasks[task as usize].pid;
-        let pending = &self.ops[id.slot as usize];
-        let outcome = if let Op::Flock { fd, mode, .. } = pending.op {
-            match self.flock(id, task, fd, mode) {
-                Some(outcome) => outcome,
-                None => return None,
+        let outcome = match self.ops[id.slot as usize].op {
+            Op::Flock { fd, mode, .. } => self.flock(id, task, pid, fd, mode)?,
+            // The commonest calls are on the short way.
+            Op::Write { fd, data } => {
+                self.unwatch_inode(id);
+                self.write(pid, task, fd, data)
             }
-        } else {
-            if let Op::Read { fd, .. } | Op::Write { fd, .. } = pending.op
-                && self.kernel.is_pipe(pid, fd)
-                && let Ok(ino) = self.kernel.inode_of(pid, fd)
-            {
-                self.unwatch_inode(id, ino);
+            Op::Unlock { fd } => self.unlock(pid, task, fd),
+            op => {
+                self.unwatch_inode(id);
+                self.call(pid, task, op)
             }
-            self.call(id, task, pid)
         };
-        if let Err(errno) = outcome
-            && self.wants(Kinds::FAILURES)
-        {
-            let op = &self.ops[id.slot as usize].op;
-            if !(matches!(op, Op::TryFlock { .. }) && errno == Errno::Again) {
-                let (name, subject) = (op.name(), self.subject(pid, op));
-                self.emit_failed(pid, Some(task), name, subject, errno);
-            }
+        if let Err(errno) = outcome {
+            self.call_failed(pid, task, self.ops[id.slot as usize].op, errno);
         }
         self.return_from_call(id, outcome)
     }
 
+    #[cold]
+    fn call_failed(&mut self, pid: u32, task: TaskId, op: Op, errno: Errno) {
+        let refused = matches!(op, Op::TryFlock { .. }) && errno == Errno::Again;
+        if self.wants(Kinds::FAILURES) && !refused {
+            self.emit_failed(pid, Some(task), op.name(), self.subject(pid, &op), errno);
+        }
+    }
+
     /// `None`: it waits on (the second half of a conversion).
-    fn flock(&mut self, id: OpId, task: TaskId, fd: u32, mode: crate::world::LockMode) -> Option<Outcome> {
-        let pid = self.tasks[task as usize].pid;
-        let ino = match self.kernel.inode_of(pid, fd) {
-            Ok(ino) => ino,
-            Err(errno) => return Some(Err(errno)),
-        };
+    fn flock(&mut self, id: OpId, task: TaskId, pid: u32, fd: u32, mode: LockMode) -> Option<Outcome> {
         match self.kernel.begin_conversion(pid, fd, mode) {
             Err(errno) => {
-                self.unwatch_inode(id, ino);
+                self.unwatch_inode(id);
                 return Some(Err(errno));
             }
             Ok(None) => {}
             Ok(Some(old)) => self.emit_unlocked(pid, task, fd, old),
         }
         match self.kernel.grant(pid, fd, mode, task, self.step) {
-            Err(errno) => Some(Err(errno)),
+            Err(errno) => {
+                self.unwatch_inode(id);
+                Some(Err(errno))
+            }
             Ok(true) => {
-                self.unwatch_inode(id, ino);
+                self.unwatch_inode(id);
                 self.kernel.used_by(pid, fd, task);
                 if self.wants(Kinds::LOCKS)
                     && let Ok((path, file, ofd)) = self.kernel.describe(pid, fd)
@@ -298,7 +302,7 @@ impl State {
         }
     }
 
-    fn emit_unlocked(&mut self, pid: u32, task: TaskId, fd: u32, mode: crate::world::LockMode) {
+    fn emit_unlocked(&mut self, pid: u32, task: TaskId, fd: u32, mode: LockMode) {
         if self.wants(Kinds::LOCKS)
             && let Ok((path, file, ofd)) = self.kernel.describe(pid, fd)
         {
@@ -306,9 +310,29 @@ impl State {
         }
     }
 
-    fn call(&mut self, id: OpId, task: TaskId, pid: u32) -> Outcome {
+    fn unlock(&mut self, pid: u32, task: TaskId, fd: u32) -> Outcome {
+        if let Some(mode) = self.kernel.unlock(pid, fd)? {
+            self.emit_unlocked(pid, task, fd, mode);
+        }
+        Ok(Ret::Unit)
+    }
+
+    fn write(&mut self, pid: u32, task: TaskId, fd: u32, data: Data) -> Outcome {
+        let data = self.written.bytes(&data);
+        if fd == 1 && self.hosts[pid as usize].launch.is_some() {
+            self.hosts[pid as usize].stdout.extend_from_slice(data);
+        }
+        let bytes = self.kernel.write(pid, fd, data)?;
+        if self.wants(Kinds::CONTENT) {
+            let (path, file, _) = self.kernel.describe(pid, fd)?;
+            self.emit(pid, Some(task), What::Write { path, descriptor: fd, file, bytes });
+        }
+        Ok(Ret::Number(bytes as u64))
+    }
+
+    fn call(&mut self, pid: u32, task: TaskId, op: Op) -> Outcome {
         let by = Some(task);
-        match self.ops[id.slot as usize].op {
+        match op {
             Op::Open { path, options } => {
                 let opened = self.kernel.open(pid, &self.names[path], options)?;
                 self.kernel.used_by(pid, opened.descriptor, task);
@@ -342,18 +366,7 @@ impl State {
                     let (path, file, _) = self.kernel.describe(pid, fd)?;
                     self.emit(pid, by, What::Read { path, descriptor: fd, file, bytes: bytes.len() });
                 }
-                Ok(Ret::Bytes(bytes))
-            }
-            Op::Write { fd, ref data } => {
-                if fd == 1 && self.hosts[pid as usize].launch.is_some() {
-                    self.hosts[pid as usize].stdout.extend_from_slice(data);
-                }
-                let bytes = self.kernel.write(pid, fd, data)?;
-                if self.wants(Kinds::CONTENT) {
-                    let (path, file, _) = self.kernel.describe(pid, fd)?;
-                    self.emit(pid, by, What::Write { path, descriptor: fd, file, bytes });
-                }
-                Ok(Ret::Number(bytes as u64))
+                Ok(Large::Bytes(bytes).into())
             }
             Op::Seek { fd, offset } => self.kernel.seek(pid, fd, offset).map(|()| Ret::Unit),
             Op::Truncate { fd, len } => {
@@ -378,12 +391,12 @@ impl State {
                     let (path, _, _) = self.kernel.describe(pid, fd)?;
                     self.emit(pid, by, What::Stat { path });
                 }
-                Ok(Ret::Stat(stat.into()))
+                Ok(Large::Stat(stat).into())
             }
             Op::Stat { path, follow } => {
                 let stat = self.kernel.stat(pid, &self.names[path], follow)?;
                 self.tell(pid, by, Kinds::OTHER, |names| What::Stat { path: names[path].clone() });
-                Ok(Ret::Stat(stat.into()))
+                Ok(Large::Stat(stat).into())
             }
             Op::Rename { from, to, flags } => {
                 let id = Kernel::file_id;
@@ -409,7 +422,7 @@ impl State {
             Op::ReadLink { path } => {
                 let target = self.kernel.read_link(pid, &self.names[path])?;
                 self.tell(pid, by, Kinds::OTHER, |names| What::Stat { path: names[path].clone() });
-                Ok(Ret::Text(target))
+                Ok(Large::Text(target).into())
             }
             Op::Unlink { path } => {
                 let ino = self.kernel.unlink(pid, &self.names[path])?;
@@ -432,7 +445,7 @@ impl State {
             Op::ReadDir { path } => {
                 let entries = self.kernel.read_dir(pid, &self.names[path])?;
                 self.tell(pid, by, Kinds::OTHER, |names| What::ReadDir { path: names[path].clone() });
-                Ok(Ret::Entries(entries))
+                Ok(Large::Entries(entries).into())
             }
             Op::Pipe => {
                 let path: Arc<str> = "pipe".into();
@@ -464,24 +477,18 @@ impl State {
                 let kept = !granted && self.kernel.lock_mode(pid, fd).is_some();
                 Ok(if kept { Ret::Unit } else { Ret::Flag(granted) })
             }
-            Op::Unlock { fd } => {
-                if let Some(mode) = self.kernel.unlock(pid, fd)? {
-                    self.emit_unlocked(pid, task, fd, mode);
-                }
-                Ok(Ret::Unit)
-            }
             Op::KillChild { pid: child } => {
                 self.kill(child);
                 Ok(Ret::Unit)
             }
-            ref op => unreachable!("{op:?} is no system call"),
+            op => unreachable!("{op:?} is no system call"),
         }
     }
 
     /// The future of an operation was dropped.
     pub(crate) fn retract(&mut self, id: OpId) {
         let Some(pending) = self.pending(id) else { return };
-        let (owner, stage, op) = (pending.owner, pending.stage, pending.op.clone());
+        let (owner, stage, op) = (pending.owner, pending.stage, pending.op);
         let outcome = pending.outcome.clone();
         let Owner::Task(task) = owner else { return };
         let pid = self.tasks[task as usize].pid;
@@ -501,10 +508,8 @@ impl State {
                 self.mutexes[mutex as usize].queue.retain(|&other| other != id);
                 self.mutexes[mutex as usize].blocked.retain(|&other| other != id);
             }
-            (Op::Notified { notify }, Stage::Acted) => {
-                if outcome == Ok(Ret::Flag(true)) {
-                    self.pass_notification_on(notify);
-                }
+            (Op::Notified { notify }, Stage::Acted) if outcome == Ok(Ret::Flag(true)) => {
+                self.pass_notification_on(notify);
             }
             (Op::Notified { notify }, Stage::Queued) => {
                 self.notifies[notify as usize].queue.retain(|&other| other != id);
@@ -519,11 +524,6 @@ impl State {
             }
             (Op::Sleep { due } | Op::Deadline { due }, Stage::Announced) => {
                 self.timers.remove(&(due, id));
-            }
-            (Op::Flock { fd, .. } | Op::Read { fd, .. } | Op::Write { fd, .. }, Stage::Announced) => {
-                if let Ok(ino) = self.kernel.inode_of(pid, fd) {
-                    self.unwatch_inode(id, ino);
-                }
             }
             _ => {}
         }

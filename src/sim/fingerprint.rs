@@ -34,9 +34,9 @@ impl Hasher for Fold {
         for chunk in &mut chunks {
             self.write_u64(u64::from_le_bytes(chunk.try_into().expect("eight bytes")));
         }
-        let mut last = [0; 8];
-        last[..chunks.remainder().len()].copy_from_slice(chunks.remainder());
-        self.write_u64(u64::from_le_bytes(last) ^ ((bytes.len() as u64) << 56));
+        // Little-endian, as above; at most seven bytes are not worth a call of memcpy.
+        let last = chunks.remainder().iter().rev().fold(0, |word, &byte| (word << 8) | u64::from(byte));
+        self.write_u64(last ^ ((bytes.len() as u64) << 56));
     }
     fn write_u64(&mut self, word: u64) {
         self.0 = mix(self.0, word);

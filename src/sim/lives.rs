@@ -11,7 +11,7 @@ use smallvec::SmallVec;
 
 use super::Exit;
 use super::kernel::Pid;
-use super::operation::{Launch, Op, OpId, Ret, Stage};
+use super::operation::{Large, Launch, Op, OpId, Ret, Stage};
 use super::state::{Choice, Host, Phase, State, TaskFuture, TaskId};
 use crate::oracle::{Violation, ViolationKind};
 use crate::world::{Errno, Output, Status, Thread, What};
@@ -146,11 +146,7 @@ impl State {
         match pending.op {
             Op::Sleep { due } | Op::Deadline { due } => drop(self.timers.remove(&(due, id))),
             Op::Wait { pid } => self.hosts[pid as usize].waiters.retain(|&other| other != id),
-            _ => {
-                for watching in &mut self.watching {
-                    watching.retain(|&other| other != id);
-                }
-            }
+            _ => {}
         }
         self.forget(id);
     }
@@ -174,7 +170,7 @@ impl State {
         self.emit(pid, None, What::Ended { status });
         for waiter in std::mem::take(&mut self.hosts[pid as usize].waiters) {
             let output = self.child_output(pid).expect("it has ended");
-            self.complete(waiter, Ok(Ret::Output(output.into())));
+            self.complete(waiter, Ok(Large::Output(output).into()));
         }
     }
 
@@ -305,7 +301,7 @@ impl State {
             Ok(number) => {
                 self.emit(parent, None, What::Descriptor { number });
                 descriptors.push(number);
-                Ok(Ret::Child { pid: child, descriptors })
+                Ok(Large::Child { pid: child, descriptors }.into())
             }
             Err(errno) => {
                 self.emit_failed(parent, None, "pidfd_open", command.program().into(), errno);

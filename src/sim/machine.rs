@@ -131,7 +131,11 @@ impl Machine {
             let state = self.state.as_mut().expect("back after every poll");
             while let Some((id, future)) = state.fresh.pop() {
                 let slot = id as usize;
-                if self.futures.len() <= slot {
+                if self.futures.len() == slot {
+                    self.futures.push(Some(future));
+                    continue;
+                }
+                if self.futures.len() < slot {
                     self.futures.resize_with(slot + 1, || None);
                 }
                 self.futures[slot] = Some(future);
@@ -156,10 +160,9 @@ impl Machine {
     #[inline(always)]
     fn poll(&mut self, id: TaskId) {
         let state = self.state.as_mut().expect("back after every poll");
-        if state.tasks[id as usize].aborting {
+        if !state.enter(id) {
             return self.drop_task(id);
         }
-        state.enter(id);
         let future = &mut self.futures[id as usize];
         let mut wakes = 0;
         loop {
@@ -245,6 +248,7 @@ impl Machine {
     }
 
     /// How the execution stands: `Some` once it is over, otherwise the choices are ready.
+    #[inline(always)]
     pub(crate) fn standing(&mut self, steps_max: u64) -> Option<End> {
         self.state_mut().standing(steps_max)
     }
@@ -253,11 +257,12 @@ impl Machine {
     pub(crate) fn run(&mut self, plan: &Plan, chooser: &mut dyn Chooser) -> End {
         self.begin(plan);
         let end = loop {
-            if let Some(end) = self.standing(plan.steps_max) {
+            let state = self.state_mut();
+            if let Some(end) = state.standing(plan.steps_max) {
                 break end;
             }
-            let Some(at) = chooser.pick(self.state()) else { break End::Cut };
-            let choice = self.state().choice(at);
+            let Some(at) = chooser.pick(state) else { break End::Cut };
+            let choice = state.choice(at);
             self.take(choice, &mut |of| chooser.value(of));
         };
         self.switch_off();
@@ -305,6 +310,18 @@ impl State {
     /// How the execution stands: `Some` once it is over, otherwise the choices are ready.
     #[inline(always)]
     fn standing(&mut self, steps_max: u64) -> Option<End> {
+        let in_the_middle = self.judges.violation.is_none() && self.live > 0 && self.step < steps_max;
+        let plain = self.timers.is_empty() && self.faults == Faults::default();
+        if in_the_middle && plain && !self.enabled.is_empty() {
+            // The usual case: nothing to choose but who goes on.
+            self.due.clear();
+            self.fault_choices.clear();
+            return None;
+        }
+        self.standing_in_detail(steps_max)
+    }
+
+    fn standing_in_detail(&mut self, steps_max: u64) -> Option<End> {
         if self.judges.violation.is_some() {
             return self.judges.violation.take().map(End::Violated);
         }
@@ -319,17 +336,21 @@ impl State {
     }
 
     /// Prepares the choices of this step. A violation if there are none: work is left, and nothing can move.
-    #[inline(always)]
     fn offer(&mut self) -> Option<Violation> {
         self.due.clear();
+        let sleeps = |op: &super::OpId| matches!(self.ops[op.slot as usize].op, super::Op::Sleep { .. });
         if self.enabled.is_empty() && self.hungry.is_empty() {
-            let sleeps = |op: &super::OpId| matches!(self.ops[op.slot as usize].op, super::Op::Sleep { .. });
             let Some(&(next, _)) = self.timers.first().filter(|_| self.timers.iter().any(|(_, op)| sleeps(op))) else {
                 return Some(self.deadlock());
             };
             let due = self.timers.iter().take_while(|(due, _)| *due == next).map(|&(_, op)| op);
             let due: Vec<_> = due.collect();
             self.due.extend(due);
+        } else {
+            // Its time has come with another one's that was picked first: no time passes if it wakes as well.
+            let come = self.timers.iter().take_while(|(due, _)| *due <= self.clock).map(|&(_, op)| op);
+            let come: Vec<_> = come.filter(sleeps).collect();
+            self.due.extend(come);
         }
         self.list_faults();
         None

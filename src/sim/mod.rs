@@ -6,6 +6,7 @@
 
 mod act;
 mod agent;
+mod announce;
 mod executor;
 pub(crate) mod fingerprint;
 mod graph;

@@ -1,4 +1,4 @@
-//! Names by number: of paths, mostly.
+//! Names by number: of paths, mostly. And what is written, by number, too.
 //!
 //! Operations are announced and forgotten millions of times a second, and name the same few paths over and over. Each name is kept
 //! once, for as long as the machine exists, so that an operation is a few words that can be copied. Equal numbers are equal names within
@@ -16,38 +16,109 @@ use super::fingerprint::Fold;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Name(u32);
 
-/// All names that a machine has met.
-#[derive(Default)]
-pub(crate) struct Names {
-    all: Vec<Arc<str>>,
-    /// By content; never iterated.
-    numbers: HashTable<u32>,
+/// Something that is written to a file: itself if it is short, else its number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Data {
+    Short { len: u8, bytes: [u8; SHORT] },
+    Number(u32),
 }
 
-fn hash(name: &str) -> u64 {
+/// As much as a file name by number and the rest of an operation leave room for.
+const SHORT: usize = 10;
+
+/// Everything of one kind that a machine has met.
+struct Met<T: ?Sized> {
+    all: Vec<Arc<T>>,
+    /// By content; never iterated.
+    numbers: HashTable<u32>,
+    /// What was met last of those that look alike: most names are met again soon, and to compare is cheaper than to hash.
+    recent: [u32; RECENT],
+}
+
+/// A power of two.
+const RECENT: usize = 64;
+
+/// What names look like that are alike.
+fn look(bytes: &[u8]) -> usize {
+    let last = bytes.last().copied().unwrap_or_default();
+    (bytes.len() * 16 + usize::from(last)) % RECENT
+}
+
+impl<T: ?Sized> Default for Met<T> {
+    fn default() -> Self {
+        Met { all: Vec::new(), numbers: HashTable::new(), recent: [0; RECENT] }
+    }
+}
+
+fn hash(bytes: &[u8]) -> u64 {
     let mut fold = Fold::new(0);
-    fold.write(name.as_bytes());
+    fold.write(bytes);
     fold.finish()
 }
+
+impl<T: ?Sized + AsRef<[u8]> + Eq> Met<T>
+where
+    Arc<T>: for<'t> From<&'t T>,
+{
+    fn number(&mut self, one: &T) -> u32 {
+        let Met { all, numbers, recent } = self;
+        let recent = &mut recent[look(one.as_ref())];
+        if all.get(*recent as usize).is_some_and(|known| **known == *one) {
+            return *recent;
+        }
+        let hashed = hash(one.as_ref());
+        if let Some(&number) = numbers.find(hashed, |&number| *all[number as usize] == *one) {
+            *recent = number;
+            return number;
+        }
+        let number = all.len() as u32;
+        *recent = number;
+        all.push(one.into());
+        numbers.insert_unique(hashed, number, |&number| hash((*all[number as usize]).as_ref()));
+        number
+    }
+}
+
+/// All names that a machine has met.
+#[derive(Default)]
+pub(crate) struct Names(Met<str>);
 
 impl Names {
     /// The number of a name.
     pub(crate) fn number(&mut self, name: &str) -> Name {
-        let Names { all, numbers } = self;
-        let hashed = hash(name);
-        if let Some(&number) = numbers.find(hashed, |&number| *all[number as usize] == *name) {
-            return Name(number);
-        }
-        let number = all.len() as u32;
-        all.push(name.into());
-        numbers.insert_unique(hashed, number, |&number| hash(&all[number as usize]));
-        Name(number)
+        Name(self.0.number(name))
     }
 }
 
 impl Index<Name> for Names {
     type Output = Arc<str>;
     fn index(&self, name: Name) -> &Arc<str> {
-        &self.all[name.0 as usize]
+        &self.0.all[name.0 as usize]
+    }
+}
+
+/// All that was ever written on a machine, each once.
+#[derive(Default)]
+pub(crate) struct Written(Met<[u8]>);
+
+impl Written {
+    /// What stands for `bytes` in an operation.
+    pub(crate) fn data(&mut self, bytes: &[u8]) -> Data {
+        if bytes.len() > SHORT {
+            return Data::Number(self.0.number(bytes));
+        }
+        let mut short = [0; SHORT];
+        for (to, from) in short.iter_mut().zip(bytes) {
+            *to = *from;
+        }
+        Data::Short { len: bytes.len() as u8, bytes: short }
+    }
+
+    /// The bytes again.
+    pub(crate) fn bytes<'d>(&'d self, data: &'d Data) -> &'d [u8] {
+        match data {
+            Data::Short { len, bytes } => &bytes[..usize::from(*len)],
+            Data::Number(number) => &self.0.all[*number as usize],
+        }
     }
 }

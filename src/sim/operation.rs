@@ -4,15 +4,13 @@ use std::sync::Arc;
 use std::task::Waker;
 use std::time::Duration;
 
-use smallvec::SmallVec;
-
-use super::kernel::{Pid, RenameFlags};
-use super::names::Name;
+use super::kernel::{Ino, Pid, RenameFlags};
+use super::names::{Data, Name};
 use super::state::{State, TaskId};
 use crate::world::{Entry, Errno, LockMode, OpenOptions, Output, Stat};
 
-/// Everything a task can be about to do.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+/// Everything a task can be about to do. A few words that can be copied: it is moved from hand to hand at every step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Op {
     // Synchronous: keep the thread.
     Open {
@@ -31,7 +29,7 @@ pub(crate) enum Op {
     },
     Write {
         fd: u32,
-        data: SmallVec<[u8; 16]>,
+        data: Data,
     },
     Seek {
         fd: u32,
@@ -268,20 +266,42 @@ impl Op {
     }
 }
 
-/// What an operation gave.
+/// What an operation gave. Two words, because every step moves one.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Ret {
     Unit,
     Fd(u32),
     Fds(u32, u32),
-    Bytes(Vec<u8>),
     Number(u64),
     Flag(bool),
-    Stat(Box<Stat>),
+    Large(Box<Large>),
+}
+
+/// What does not fit into a word or two.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Large {
+    Bytes(Vec<u8>),
+    Stat(Stat),
     Text(Arc<str>),
     Entries(Vec<Entry>),
-    Output(Box<Output>),
+    Output(Output),
     Child { pid: Pid, descriptors: Vec<u32> },
+}
+
+impl From<Large> for Ret {
+    fn from(large: Large) -> Ret {
+        Ret::Large(large.into())
+    }
+}
+
+impl Ret {
+    /// What an operation gave that always gives something large.
+    pub(crate) fn large(self) -> Large {
+        match self {
+            Ret::Large(large) => *large,
+            other => unreachable!("an operation returned {other:?}"),
+        }
+    }
 }
 
 pub(crate) type Outcome = Result<Ret, Errno>;
@@ -316,6 +336,8 @@ pub(crate) struct Pending {
     pub(crate) seq: u32,
     /// Where it stands in the list of enabled operations.
     pub(crate) place: Option<u32>,
+    /// The inode whose changes it is told of.
+    pub(crate) watches: Option<Ino>,
     /// It keeps a worker blocked, and is counted as such.
     pub(crate) blocks: bool,
     pub(crate) waker: Option<Waker>,
@@ -327,8 +349,21 @@ pub(crate) struct Pending {
 impl Pending {
     /// Forgets the operation, but not how many there have been.
     pub(crate) fn vacate(&mut self) {
-        (self.place, self.blocks, self.live) = (None, false, false);
+        (self.place, self.watches, self.blocks, self.live) = (None, None, false, false);
         (self.waker, self.outcome) = (None, Ok(Ret::Unit));
+    }
+
+    /// Puts an operation into this slot, which is the one of that number.
+    #[inline(always)]
+    pub(crate) fn fill(&mut self, slot: u32, owner: Owner, op: Op, seq: u32, waker: Option<Waker>) -> OpId {
+        debug_assert!(!self.live && self.place.is_none() && !self.blocks && self.waker.is_none());
+        self.generation += 1;
+        (self.owner, self.op, self.live) = (owner, op, true);
+        (self.stage, self.seq) = (Stage::Announced, seq);
+        if waker.is_some() {
+            self.waker = waker; // it has none, so there is usually nothing to do
+        }
+        OpId { slot, generation: self.generation }
     }
 
     /// A slot that has not been used.
@@ -340,6 +375,7 @@ impl Pending {
             outcome: Ok(Ret::Unit),
             seq: 0,
             place: None,
+            watches: None,
             blocks: false,
             waker: None,
             generation: 0,

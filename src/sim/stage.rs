@@ -6,19 +6,27 @@
 //! and has no effect.
 
 use std::cell::Cell;
+use std::mem::ManuallyDrop;
 use std::ops::{Deref, DerefMut};
 
 use super::state::State;
 
-enum Slot {
-    Vacant,
-    Machine(Box<State>),
-    /// Somebody further up the stack is at it.
-    Taken,
+struct Stage {
+    /// Without a destructor, so that the thread keeps no list of what to destroy and a look here is a plain load: the machine is with its
+    /// owner again before the thread ends.
+    machine: Cell<ManuallyDrop<Option<Box<State>>>>,
+    /// Somebody polls on this thread. If the machine is not here then, somebody further up the stack is at it.
+    performing: Cell<bool>,
 }
 
 thread_local! {
-    static STAGE: Cell<Slot> = const { Cell::new(Slot::Vacant) };
+    static STAGE: Stage = const { Stage { machine: Cell::new(ManuallyDrop::new(None)), performing: Cell::new(false) } };
+}
+
+/// Puts a machine, or nobody, on stage: who was there before.
+#[inline(always)]
+fn replace(machine: Option<Box<State>>) -> Option<Box<State>> {
+    ManuallyDrop::into_inner(STAGE.with(|stage| stage.machine.replace(ManuallyDrop::new(machine))))
 }
 
 /// The machine on this thread's stage, for as long as this lives. One at a time.
@@ -26,36 +34,42 @@ pub(crate) struct OnStage(Option<Box<State>>);
 
 impl OnStage {
     /// `None` if nobody polls on this thread.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn enter() -> Option<Self> {
-        match STAGE.replace(Slot::Taken) {
-            Slot::Machine(state) => Some(OnStage(Some(state))),
-            Slot::Vacant => {
-                STAGE.set(Slot::Vacant);
-                None
-            }
-            Slot::Taken => panic!("the machine is asked something while it is busy with something else"),
+        let machine = replace(None);
+        if machine.is_none() {
+            Self::check_vacant();
+            return None;
         }
+        Some(OnStage(machine))
+    }
+
+    #[cold]
+    fn check_vacant() {
+        let performing = STAGE.with(|stage| stage.performing.get());
+        assert!(!performing, "the machine is asked something while it is busy with something else");
     }
 }
 
 impl Drop for OnStage {
-    #[inline]
+    #[inline(always)]
     fn drop(&mut self) {
-        STAGE.set(self.0.take().map_or(Slot::Vacant, Slot::Machine));
+        let nobody = replace(self.0.take());
+        debug_assert!(nobody.is_none(), "it was taken from there");
+        std::mem::forget(nobody); // spares the code that would drop a machine here
     }
 }
 
 impl Deref for OnStage {
     type Target = State;
-    #[inline]
+    #[inline(always)]
     fn deref(&self) -> &State {
         self.0.as_ref().expect("there until it is dropped")
     }
 }
 
 impl DerefMut for OnStage {
-    #[inline]
+    #[inline(always)]
     fn deref_mut(&mut self) -> &mut State {
         self.0.as_mut().expect("there until it is dropped")
     }
@@ -63,12 +77,13 @@ impl DerefMut for OnStage {
 
 /// Puts a machine on stage while `poll` runs, which must not panic. What was there before (a scenario explored within a scenario) is
 /// there again afterwards.
-#[inline]
+#[inline(always)]
 pub(super) fn perform<T>(state: &mut Option<Box<State>>, poll: impl FnOnce() -> T) -> T {
-    let before = STAGE.replace(state.take().map_or(Slot::Vacant, Slot::Machine));
+    let before = replace(state.take());
+    let was_performing = STAGE.with(|stage| stage.performing.replace(true));
     let value = poll();
-    if let Slot::Machine(back) = STAGE.replace(before) {
-        *state = Some(back);
-    }
+    STAGE.with(|stage| stage.performing.set(was_performing));
+    let nobody = std::mem::replace(state, replace(before));
+    std::mem::forget(nobody); // as above
     value
 }

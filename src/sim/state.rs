@@ -12,7 +12,7 @@ use std::time::Duration;
 use smallvec::SmallVec;
 
 use super::kernel::{Closed, Kernel, Ofd, Pid, Touched};
-use super::names::{Name, Names};
+use super::names::{Name, Names, Written};
 use super::operation::{Launch, LaunchId, OpId, Owner, Pending};
 use super::sync::{Mutex, Notify, Semaphore};
 use super::view::KernelView;
@@ -196,8 +196,9 @@ pub(crate) struct State {
     /// Tells the handles of this execution from those of earlier ones.
     pub(crate) execution: u64,
     pub(crate) kernel: Kernel,
-    /// Kept from one execution to the next, as is `launches`.
+    /// Kept from one execution to the next, as are `written` and `launches`.
     pub(crate) names: Names,
+    pub(crate) written: Written,
     pub(crate) launches: Vec<Arc<Launch>>,
     pub(crate) hosts: Vec<Host>,
     pub(crate) tasks: Vec<Task>,
@@ -245,7 +246,6 @@ pub(crate) struct State {
     pub(crate) workers_blocked_peak: u32,
     /// The lock table when a violation ended the execution, if it is recorded.
     pub(crate) lslocks_at_end: String,
-    touched: Vec<Touched>,
     /// What a dying process has just closed: empty between its steps.
     pub(crate) closed: Vec<(u32, Closed)>,
 }
@@ -256,6 +256,7 @@ impl Default for State {
             execution: 0,
             kernel: Kernel::default(),
             names: Names::default(),
+            written: Written::default(),
             launches: Vec::new(),
             hosts: Vec::new(),
             tasks: Vec::new(),
@@ -290,7 +291,6 @@ impl Default for State {
             off: false,
             workers_blocked_peak: 0,
             lslocks_at_end: String::new(),
-            touched: Vec::new(),
             closed: Vec::new(),
         }
     }
@@ -419,18 +419,17 @@ impl State {
     }
 
     fn settle_touched(&mut self) {
-        let mut touched = std::mem::take(&mut self.touched);
-        self.kernel.take_touched(&mut touched);
-        for what in touched.drain(..) {
-            let (Touched::Locks(ino) | Touched::Pipe(ino)) = what;
-            // By position: to look at an operation again changes no list of watchers.
+        // By position: to look at an operation again touches nothing, and changes no list of watchers.
+        let mut first = 0;
+        while let Some(&(Touched::Locks(ino) | Touched::Pipe(ino))) = self.kernel.touched().get(first) {
             let mut at = 0;
             while let Some(&id) = self.watching.get(ino as usize).and_then(|watching| watching.get(at)) {
                 self.evaluate(id);
                 at += 1;
             }
+            first += 1;
         }
-        self.touched = touched;
+        self.kernel.forget_touched();
     }
 
     /// Whether a process still acts, and with it the destructors of its tasks.
@@ -442,6 +441,7 @@ impl State {
     ///
     /// # Panics
     /// Outside of a step: a World operation was awaited by somebody else's executor.
+    #[inline(always)]
     pub(crate) fn current(&self) -> TaskId {
         self.current.expect("an operation of SimWorld was polled outside of a scenario: it works only in a task of one")
     }

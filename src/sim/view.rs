@@ -129,7 +129,11 @@ impl KernelView<'_> {
     }
     /// Who did it: the task if there is one, else the process.
     pub fn who(&self, event: &crate::world::Event) -> String {
-        event.task.map_or_else(|| self.process_name(event.process).to_owned(), |task| self.task_name(task))
+        self.name_of(event.process, event.task)
+    }
+    /// A task of a process, or the process itself.
+    pub(crate) fn name_of(&self, process: Pid, task: Option<TaskId>) -> String {
+        task.map_or_else(|| self.process_name(process).to_owned(), |task| self.task_name(task))
     }
     /// Whether a task lives, and which kind of thread it runs on.
     pub fn task_thread(&self, id: TaskId) -> Option<Thread> {

@@ -1,6 +1,7 @@
 //! `flockstep check`: explores, and compares what comes out with what is expected.
 
 mod keep;
+mod pictures;
 mod progress;
 mod watch;
 mod work;
@@ -15,6 +16,7 @@ use flockstep::{Method, Strategy};
 use progress::Progress;
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
+use std::path::PathBuf;
 use std::time::Duration;
 use watch::Watch;
 use work::{Outcome, Planned};
@@ -32,7 +34,7 @@ pub(crate) struct Arguments {
     /// How schedules are found [default: portfolio; with --exhaustive, dfs].
     #[arg(long, value_name = "STRATEGY", value_parser = method_parser())]
     strategy: Option<Method>,
-    /// At most that many executions of each case [default: 20000; with --exhaustive, ten million].
+    /// At most that many executions of each case [default: 20000, or 200 if these have three million steps; with --exhaustive, ten million].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     schedules: Option<u64>,
     /// Where random numbers start.
@@ -50,6 +52,9 @@ pub(crate) struct Arguments {
     /// How to report.
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
+    /// Draw there, as SVG, how many descriptors the policies take: as inputs get more, and over time.
+    #[arg(long, value_name = "DIR")]
+    report: Option<PathBuf>,
 }
 
 /// How rows are told.
@@ -70,6 +75,7 @@ Examples:
   flockstep check shard-lock/none                  one policy, with a report of what it breaks
   flockstep check --engine seeded --engine loom    two opinions
   flockstep check --exhaustive --time-limit 600    a proof for these sizes, or no answer
+  flockstep check --report pictures descriptors    and draw what it costs, as SVG
   flockstep check --strategy pct --schedules 50000 --seed 7
   flockstep check --format json | jq -c 'select(any(.cases[]; .as_expected | not))'
 
@@ -124,6 +130,11 @@ pub(crate) fn main(arguments: Arguments, policies: &[Policy]) -> Result<Exit, Ba
     });
     progress.print(&report.end(watch.elapsed()));
     left_out.tell(&progress);
+    if let Some(directory) = &arguments.report {
+        for file in pictures::draw(&selected, directory)? {
+            progress.note(&format!("drew {}", file.display()));
+        }
+    }
     progress.end();
 
     demand_rows(&arguments.wanted, &names, policies, &rows, &left_out)?;
@@ -143,10 +154,13 @@ fn strategy(arguments: &Arguments) -> Result<Strategy, BadInput> {
         let what = format!("--strategy {} draws schedules: it never knows that it has tried them all", method.name());
         return Err(BadInput::new(what, "leave out --exhaustive, or use --strategy dfs"));
     }
-    let default = if exhaustive { Strategy::exhaustive() } else { Strategy::default() };
-    let usual = if exhaustive { default.schedules } else { SCHEDULES };
-    let (method, schedules) = (method.unwrap_or(default.method), schedules.unwrap_or(usual));
-    Ok(Strategy { method, schedules, seed, ..default })
+    let usual =
+        if exhaustive { Strategy::exhaustive() } else { Strategy { schedules: SCHEDULES, ..Strategy::default() } };
+    let usual = Strategy { method: method.unwrap_or(usual.method), seed, ..usual };
+    Ok(match schedules {
+        Some(schedules) => usual.schedules(schedules),
+        None => usual,
+    })
 }
 
 /// Those of these names, each once; our own without any.

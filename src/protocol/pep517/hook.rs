@@ -1,7 +1,7 @@
 //! Running our program where foreign code runs in it: pip, or a backend.
 
 use super::Failure;
-use crate::protocol::{Result, Work};
+use crate::protocol::{Result, Tree, Work};
 use crate::world::{Command, Output, Status, Stdio, World};
 
 /// Everything that flockstep asks of Python; given to the interpreter as text.
@@ -21,8 +21,8 @@ pub(super) struct Hook<'a> {
     pub(super) directory: &'a str,
     /// Where it may leave temporary files: a directory that is removed afterwards, however it ends.
     pub(super) temporary: &'a str,
-    /// The source tree to lock meanwhile.
-    pub(super) lock: Option<&'a str>,
+    /// The source tree that it writes into, if its backend does.
+    pub(super) lock: Option<Tree<'a>>,
     /// The program's command and its arguments.
     pub(super) arguments: Vec<String>,
 }

@@ -27,7 +27,7 @@ impl Interpreter {
         let remedy = "name a Python of version 3.9 or later with --python";
         let failure = |cause: String| Failure::new(python, cause, remedy);
         let command = Command::new(python, ["-I", "-c", PROGRAM, "interpreter"]).output(Stdio::Capture);
-        let output = match task.run(world, None, command).await {
+        let output = match task.run(world, command).await {
             Err(Error::System(error))
                 if matches!(error.errno, Errno::NoEnt | Errno::Acces | Errno::NotDir | Errno::Exec) =>
             {
@@ -50,7 +50,7 @@ impl Interpreter {
     /// # Errors
     /// If it is no source distribution that can be unpacked safely, or has no build system.
     pub async fn describe<W: World>(&self, world: &W, task: &mut Task<W>, archive: &str) -> Result<BuildSystem> {
-        let output = task.run(world, None, self.about(&["describe", archive])).await?;
+        let output = task.run(world, self.about(&["describe", archive])).await?;
         let text = about_archive(&output, archive)?;
         let mut lines = text.splitn(3, '\n');
         let (_top, kind, pyproject) = (lines.next(), lines.next(), lines.next());

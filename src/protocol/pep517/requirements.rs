@@ -7,7 +7,7 @@ use super::environment::Environment;
 use super::hook::Hook;
 use super::{BuildSystem, Source, Toolchain, make_scratch};
 use crate::protocol::key::Digest;
-use crate::protocol::{Entry, Recipe, Result, Task, Work, obtain};
+use crate::protocol::{Entry, Recipe, Result, Task, Tree, Work, obtain};
 use crate::world::{World, read_file, remove_dir_all};
 use std::sync::Arc;
 
@@ -63,7 +63,7 @@ impl<W: World> Recipe<W> for Requirements {
             environment: Some(environment),
             directory: &tree,
             temporary: &scratch,
-            lock: self.source.to_lock(&self.system),
+            lock: self.source.to_lock(&self.system).map(Tree::asked),
             arguments,
         };
         let remedy = "correct what its build backend complains about";

@@ -5,7 +5,7 @@ use super::hook::Hook;
 use super::requirements::Requirements;
 use super::{BuildSystem, Failure, Source, Toolchain, make_scratch};
 use crate::protocol::key::Digest;
-use crate::protocol::{Entry, Recipe, Result, Task, Work, obtain};
+use crate::protocol::{Entry, Recipe, Result, Task, Tree, Work, obtain};
 use crate::world::{FileKind, World, read_file, remove_dir_all};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -121,7 +121,7 @@ impl<W: World> Recipe<W> for Wheel {
             environment: needs.environment.as_deref(),
             directory: &tree,
             temporary: &scratch,
-            lock: source.to_lock(&needs.system),
+            lock: source.to_lock(&needs.system).map(Tree::built),
             arguments,
         };
         let remedy = "correct what its build backend complains about";

@@ -143,7 +143,8 @@ impl Kernel {
             None if !how.create || place.last != Last::Name => return Err(Errno::NoEnt),
             None => {
                 self.check_alive(place.dir)?;
-                let ino = self.new_inode(Node::File(Vec::new()), 1);
+                let empty = self.empty_file();
+                let ino = self.new_inode(empty, 1);
                 self.inodes[ino as usize].executable = how.mode & 0o111 != 0;
                 self.add_name(place.dir, place.name, ino);
                 (ino, true)
@@ -173,9 +174,11 @@ impl Kernel {
 
     /// Opens descriptors 0, 1, 2 on nothing in particular, as a process finds them when it starts.
     pub(super) fn open_standard(&mut self, pid: Pid) {
-        let ofd = self.new_description(NULL, true, true, "/dev/null".into());
-        for _ in 0..3 {
-            self.install(pid, ofd, 0, false).expect("a process may open three files");
+        let ofd = self.new_description(NULL, true, true, self.null.clone());
+        self.descriptions[ofd as usize].refs = 3;
+        let process = self.process_mut(pid);
+        for number in 0..3 {
+            process.put(number, Descriptor { ofd, close_on_exec: false, passed: false, user: u32::MAX });
         }
     }
 
@@ -222,6 +225,15 @@ impl Kernel {
         }
     }
 
+    /// The same, and a look at what it is open on: the inode, if that is a pipe.
+    #[inline]
+    pub(crate) fn pipe_used_by(&mut self, pid: Pid, fd: u32, user: u32) -> Option<Ino> {
+        let descriptor = self.processes[pid as usize].get_mut(fd)?;
+        descriptor.user = user;
+        let inode = self.descriptions[descriptor.ofd as usize].inode;
+        matches!(self.inodes[inode as usize].node, Node::Pipe(_)).then_some(inode)
+    }
+
     /// Path (as opened), file and description of a descriptor.
     pub fn describe(&self, pid: Pid, fd: u32) -> Call<(Arc<str>, FileId, Ofd)> {
         let ofd = self.ofd(pid, fd)?;
@@ -233,20 +245,25 @@ impl Kernel {
     pub fn close(&mut self, pid: Pid, fd: u32) -> Call<Closed> {
         let descriptor = self.process_mut(pid).take(fd).ok_or(Errno::BadF)?;
         let ofd = descriptor.ofd;
-        if !self.descriptions[ofd as usize].path_only {
-            self.drop_posix_locks(pid, self.descriptions[ofd as usize].inode);
-        }
         let d = &mut self.descriptions[ofd as usize];
         d.refs -= 1;
         let (path, inode, last) = (d.path.clone(), d.inode, d.refs == 0);
+        let (read, write, path_only, is_locked) = (d.read, d.write, d.path_only, d.lock.or(d.lost).is_some());
+        let has_ranges = !self.inodes[inode as usize].ranges.is_empty();
+        if has_ranges && !path_only {
+            self.drop_posix_locks(pid, inode);
+        }
         let mut lock_ended = None;
         if !last && self.has(Quirk::CloseOfDuplicateReleases) {
             self.drop_lock(ofd);
         }
         if last {
-            self.drop_ofd_locks(ofd);
-            lock_ended = self.give_up(ofd).map(|mode| (ofd, mode));
-            let (read, write) = (self.descriptions[ofd as usize].read, self.descriptions[ofd as usize].write);
+            if has_ranges {
+                self.drop_ofd_locks(ofd);
+            }
+            if is_locked {
+                lock_ended = self.give_up(ofd).map(|mode| (ofd, mode));
+            }
             let file = &mut self.inodes[inode as usize];
             file.open -= 1;
             if let Node::Pipe(pipe) = &mut file.node {

@@ -23,6 +23,7 @@ impl Kernel {
         self.ofd(pid, fd).is_ok_and(|ofd| !self.conflicts(ofd, mode) || self.check_ground(ofd, mode).is_err())
     }
 
+    #[inline]
     fn conflicts(&self, ofd: Ofd, mode: LockMode) -> bool {
         self.inodes[self.descriptions[ofd as usize].inode as usize].locks.iter().any(|&held| {
             held != ofd

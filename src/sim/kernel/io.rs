@@ -33,6 +33,10 @@ fn put(bytes: &mut Vec<u8>, from: u64, data: &[u8]) -> Call<()> {
     }
     let to = small(from.saturating_add(data.len() as u64))?;
     let from = to - data.len();
+    if from == bytes.len() {
+        bytes.extend_from_slice(data);
+        return Ok(());
+    }
     if bytes.len() < to {
         bytes.resize(to, 0);
     }

@@ -8,6 +8,7 @@
 //! since Linux 4.0, and what it does instead (a refused upgrade has already lost the shared lock) both got wrong.
 
 mod descriptors;
+mod entries;
 mod flock;
 mod ground;
 mod io;
@@ -17,7 +18,7 @@ mod quirk;
 mod ranges;
 mod show;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
@@ -26,6 +27,7 @@ use smallvec::SmallVec;
 use crate::world::{Errno, FileId, LockMode};
 
 pub use descriptors::{OpenHow, Opened};
+use entries::Entries;
 pub use ground::Ground;
 pub use io::Whence;
 pub use names::RenameFlags;
@@ -52,7 +54,7 @@ enum Node {
     File(Vec<u8>),
     Dir {
         parent: Ino,
-        entries: BTreeMap<Arc<str>, Ino>,
+        entries: Entries,
     },
     Symlink(Arc<str>),
     Pipe(PipeBuffer),
@@ -149,6 +151,11 @@ pub struct Kernel {
     next_range: u64,
     ground: Ground,
     quirk: Option<Quirk>,
+    /// Empty, but with room: contents of files and tables of processes that there were before a reset.
+    spare_contents: Vec<Vec<u8>>,
+    spare_tables: Vec<Vec<Option<Descriptor>>>,
+    /// What the standard descriptors are open on.
+    null: Arc<str>,
 }
 
 /// Puts a number among those to be given again. The lowest comes first, whatever the order of death: states that differ only in it
@@ -165,7 +172,7 @@ impl Default for Kernel {
     fn default() -> Self {
         Kernel {
             inodes: vec![
-                Inode::new(Node::Dir { parent: ROOT, entries: BTreeMap::new() }, 2),
+                Inode::new(Node::Dir { parent: ROOT, entries: Entries::default() }, 2),
                 Inode::new(Node::Null, 1),
             ],
             free_inodes: Vec::new(),
@@ -178,6 +185,9 @@ impl Default for Kernel {
             next_range: 0,
             ground: Ground::default(),
             quirk: None,
+            spare_contents: Vec::new(),
+            spare_tables: Vec::new(),
+            null: "/dev/null".into(),
         }
     }
 }
@@ -192,10 +202,23 @@ impl Kernel {
     /// Becomes a copy of `start`, keeping what is allocated: an exploration does this for every execution.
     pub fn reset_to(&mut self, start: &Kernel) {
         let Kernel { inodes, free_inodes, descriptions, free_descriptions, processes, touched, .. } = self;
-        inodes.truncate(start.inodes.len());
+        for inode in inodes.drain(start.inodes.len().min(inodes.len())..) {
+            if let Node::File(mut bytes) = inode.node
+                && bytes.capacity() > 0
+            {
+                bytes.clear();
+                self.spare_contents.push(bytes);
+            }
+        }
         for (mine, theirs) in inodes.iter_mut().zip(&start.inodes) {
-            if mine.node != theirs.node {
-                mine.node.clone_from(&theirs.node);
+            match (&mut mine.node, &theirs.node) {
+                (Node::Dir { parent, entries }, Node::Dir { parent: its_parent, entries: its_entries }) => {
+                    *parent = *its_parent;
+                    entries.clone_from(its_entries);
+                }
+                (Node::File(bytes), Node::File(its_bytes)) => bytes.clone_from(its_bytes),
+                (Node::Null, Node::Null) => {}
+                (mine, theirs) => mine.clone_from(theirs),
             }
             (mine.nlink, mine.open, mine.executable) = (theirs.nlink, theirs.open, theirs.executable);
             mine.locks.clone_from(&theirs.locks);
@@ -205,6 +228,11 @@ impl Kernel {
         free_inodes.clone_from(&start.free_inodes);
         descriptions.clone_from(&start.descriptions);
         free_descriptions.clone_from(&start.free_descriptions);
+        for process in processes.drain(start.processes.len().min(processes.len())..) {
+            let mut table = process.into_table();
+            table.clear();
+            self.spare_tables.push(table);
+        }
         processes.clone_from(&start.processes);
         touched.clear();
         (self.ground, self.quirk) = (start.ground, start.quirk);
@@ -214,6 +242,16 @@ impl Kernel {
     /// Whether something has changed since then.
     pub fn has_touched(&self) -> bool {
         !self.touched.is_empty()
+    }
+
+    /// The same as a list; [`forget_touched`](Kernel::forget_touched) empties it.
+    pub(crate) fn touched(&self) -> &[Touched] {
+        &self.touched
+    }
+
+    /// Everybody who waits for what has changed has been told.
+    pub(crate) fn forget_touched(&mut self) {
+        self.touched.clear();
     }
 
     /// What changed since the last call, for those who wait for it.
@@ -242,6 +280,11 @@ impl Kernel {
                 (self.inodes.len() - 1) as Ino
             }
         }
+    }
+
+    /// A file without content.
+    fn empty_file(&mut self) -> Node {
+        Node::File(self.spare_contents.pop().unwrap_or_default())
     }
 
     /// Frees an inode that has neither a name nor a description left.

@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use super::entries::Entries;
 use super::{Call, Ino, Kernel, Node, Pid, ROOT};
 use crate::world::{Entry, Errno, FileKind, Stat};
 
@@ -49,6 +50,11 @@ pub struct RenameFlags {
     pub exchange: bool,
 }
 
+fn without_slashes(path: &str) -> &str {
+    let slashes = path.bytes().take_while(|&byte| byte == b'/').count();
+    &path[slashes..]
+}
+
 impl Kernel {
     /// Checks that come before everything else: an empty path, one that is too long.
     pub(super) fn check_path(path: &str) -> Call<()> {
@@ -59,14 +65,14 @@ impl Kernel {
         }
     }
 
-    pub(super) fn entries(&self, dir: Ino) -> Call<&std::collections::BTreeMap<Arc<str>, Ino>> {
+    pub(super) fn entries(&self, dir: Ino) -> Call<&Entries> {
         match &self.inodes[dir as usize].node {
             Node::Dir { entries, .. } => Ok(entries),
             _ => Err(Errno::NotDir),
         }
     }
 
-    fn entries_mut(&mut self, dir: Ino) -> &mut std::collections::BTreeMap<Arc<str>, Ino> {
+    fn entries_mut(&mut self, dir: Ino) -> &mut Entries {
         match &mut self.inodes[dir as usize].node {
             Node::Dir { entries, .. } => entries,
             node => unreachable!("not a directory: {node:?}"),
@@ -104,14 +110,16 @@ impl Kernel {
 
     fn walk(&self, base: Ino, path: &str, follow: bool, create: bool, links: &mut u32) -> Call<Place> {
         let mut dir = if path.starts_with('/') { ROOT } else { base };
-        let mut rest = path.trim_start_matches('/');
+        let mut rest = without_slashes(path);
         if rest.is_empty() {
             return Ok(Place { dir: ROOT, name: "/".into(), last: Last::Root, slash: true, ino: Some(ROOT) });
         }
         loop {
-            let (component, after) = rest.split_once('/').unwrap_or((rest, ""));
-            let slash = component.len() < rest.len();
-            let after = after.trim_start_matches('/');
+            // By bytes: what searches for characters is made for longer texts than these.
+            let end = rest.bytes().position(|byte| byte == b'/').unwrap_or(rest.len());
+            let (component, after) = rest.split_at(end);
+            let slash = !after.is_empty();
+            let after = without_slashes(after);
             let is_last = after.is_empty();
             let entries = self.entries(dir)?;
             if is_last && create && slash && !matches!(component, "." | "..") {
@@ -390,11 +398,12 @@ impl Kernel {
         Ok(self.stat_of(self.lookup(pid, path, follow)?))
     }
 
-    /// The names of a directory, sorted.
-    pub fn read_dir(&self, pid: Pid, path: &str) -> Call<Vec<Entry>> {
+    /// The names of a directory, sorted. The descriptor that it takes is given back within the call, and counts for the peak.
+    pub fn read_dir(&mut self, pid: Pid, path: &str) -> Call<Vec<Entry>> {
         Self::check_path(path)?;
         self.check_descriptor_free(pid)?;
         let dir = self.lookup(pid, path, true)?;
+        self.process_mut(pid).lend_lowest();
         let entry = |(name, &ino): (&Arc<str>, &Ino)| Entry { name: name.to_string(), is_dir: self.is_dir(ino) };
         Ok(self.entries(dir)?.iter().map(entry).collect())
     }

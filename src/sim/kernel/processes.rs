@@ -29,6 +29,10 @@ pub(super) struct Proc {
 }
 
 impl Proc {
+    /// What is worth keeping of a process that nobody looks at any more.
+    pub(super) fn into_table(self) -> Vec<Option<Descriptor>> {
+        self.table
+    }
     pub(super) fn get(&self, fd: u32) -> Option<Descriptor> {
         self.table.get(fd as usize).copied().flatten()
     }
@@ -53,6 +57,10 @@ impl Proc {
         self.table[fd as usize] = Some(descriptor);
         self.open += 1;
         self.peak = self.peak.max(fd + 1);
+    }
+    /// The lowest free number is used for a moment.
+    pub(super) fn lend_lowest(&mut self) {
+        self.peak = self.peak.max(self.lowest_free() + 1);
     }
     pub(super) fn take(&mut self, fd: u32) -> Option<Descriptor> {
         let descriptor = self.table.get_mut(fd as usize)?.take()?;
@@ -102,9 +110,10 @@ impl Kernel {
 
     /// A process that nobody forked, with descriptors 0, 1, 2 and a limit of `nofile`.
     pub fn new_process(&mut self, nofile: u32) -> Pid {
+        let table = self.spare_tables.pop().unwrap_or_default();
         self.processes.push(Proc {
             parent: None,
-            table: Vec::new(),
+            table,
             limit: nofile.max(3),
             cwd: ROOT,
             life: Life::Running,

@@ -34,7 +34,7 @@ impl Children for SimWorld {
         };
         let launch = self.machine().launch(launch);
         let ret = self.call(Op::Fork { launch }, |_, ret| ret).await?;
-        let (pid, descriptors) = expect!(ret, Ret::Child { pid, descriptors } => (pid, descriptors));
+        let (pid, descriptors) = expect!(ret.large(), Large::Child { pid, descriptors } => (pid, descriptors));
         let descriptors = descriptors.into_iter().map(|fd| self.file(fd)).collect();
         Ok(SimChild { world: self.clone(), pid, descriptors, waited: false })
     }
@@ -42,7 +42,7 @@ impl Children for SimWorld {
         let ret = self.infallible(Op::Wait { pid: child.pid }).await;
         child.waited = true;
         child.descriptors.clear();
-        Ok(expect!(ret, Ret::Output(output) => *output))
+        Ok(expect!(ret.large(), Large::Output(output) => output))
     }
     async fn kill(&self, child: &SimChild) -> Result<()> {
         self.infallible(Op::KillChild { pid: child.pid }).await;

@@ -50,10 +50,10 @@ impl Files for SimWorld {
         self.call(Op::Dup { fd: file.number() }, |world, ret| expect!(ret, Ret::Fd(fd) => world.file(fd)))
     }
     fn read(&self, file: &SimFile, len: usize) -> impl Future<Output = Result<Vec<u8>>> + Send {
-        self.call(Op::Read { fd: file.number(), len }, |_, ret| expect!(ret, Ret::Bytes(bytes) => bytes))
+        self.call(Op::Read { fd: file.number(), len }, |_, ret| expect!(ret.large(), Large::Bytes(bytes) => bytes))
     }
     fn write(&self, file: &SimFile, bytes: &[u8]) -> impl Future<Output = Result<usize>> + Send {
-        let op = Op::Write { fd: file.number(), data: bytes.into() };
+        let op = Op::Write { fd: file.number(), data: self.machine().written.data(bytes) };
         self.call(op, |_, ret| expect!(ret, Ret::Number(n) => n as usize))
     }
     fn seek(&self, file: &SimFile, offset: u64) -> impl Future<Output = Result<()>> + Send {
@@ -66,15 +66,15 @@ impl Files for SimWorld {
         self.effect(Op::Sync { fd: file.number() })
     }
     fn fstat(&self, file: &SimFile) -> impl Future<Output = Result<Stat>> + Send {
-        self.call(Op::Fstat { fd: file.number() }, |_, ret| expect!(ret, Ret::Stat(stat) => *stat))
+        self.call(Op::Fstat { fd: file.number() }, |_, ret| expect!(ret.large(), Large::Stat(stat) => stat))
     }
     fn stat(&self, path: &str) -> impl Future<Output = Result<Stat>> + Send {
         let op = Op::Stat { path: self.name(path), follow: true };
-        self.call(op, |_, ret| expect!(ret, Ret::Stat(stat) => *stat))
+        self.call(op, |_, ret| expect!(ret.large(), Large::Stat(stat) => stat))
     }
     fn lstat(&self, path: &str) -> impl Future<Output = Result<Stat>> + Send {
         let op = Op::Stat { path: self.name(path), follow: false };
-        self.call(op, |_, ret| expect!(ret, Ret::Stat(stat) => *stat))
+        self.call(op, |_, ret| expect!(ret.large(), Large::Stat(stat) => stat))
     }
     fn rename(&self, from: &str, to: &str) -> impl Future<Output = Result<()>> + Send {
         self.effect(Op::Rename { from: self.name(from), to: self.name(to), flags: RenameFlags::default() })
@@ -86,7 +86,10 @@ impl Files for SimWorld {
         self.effect(Op::Symlink { target: self.name(target), path: self.name(path) })
     }
     fn read_link(&self, path: &str) -> impl Future<Output = Result<String>> + Send {
-        self.call(Op::ReadLink { path: self.name(path) }, |_, ret| expect!(ret, Ret::Text(text) => text.to_string()))
+        self.call(
+            Op::ReadLink { path: self.name(path) },
+            |_, ret| expect!(ret.large(), Large::Text(text) => text.to_string()),
+        )
     }
     fn unlink(&self, path: &str) -> impl Future<Output = Result<()>> + Send {
         self.effect(Op::Unlink { path: self.name(path) })
@@ -98,7 +101,10 @@ impl Files for SimWorld {
         self.effect(Op::RemoveDir { path: self.name(path) })
     }
     fn read_dir(&self, path: &str) -> impl Future<Output = Result<Vec<Entry>>> + Send {
-        self.call(Op::ReadDir { path: self.name(path) }, |_, ret| expect!(ret, Ret::Entries(entries) => entries))
+        self.call(
+            Op::ReadDir { path: self.name(path) },
+            |_, ret| expect!(ret.large(), Large::Entries(entries) => entries),
+        )
     }
     fn pipe(&self) -> impl Future<Output = Result<(SimFile, SimFile)>> + Send {
         self.call(

@@ -13,10 +13,10 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 use super::Exit;
-use super::executor::Announced;
+use super::announce::Announced;
 use super::kernel::{Pid, RenameFlags};
 use super::names::Name;
-use super::operation::{Launch, Op, OpId, Ret};
+use super::operation::{Large, Launch, Op, OpId, Ret};
 use super::stage::OnStage;
 use super::state::{TaskFuture, TaskId};
 use crate::world::*;
@@ -68,36 +68,25 @@ impl<T> Future for Operation<T> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<T>> {
         let this = &mut *self;
         let mut machine = this.world.machine();
-        let result = match this.stage {
-            Stage::Announced(id) => {
-                if machine.thread_is_occupied(Some(id), cx.waker()) {
+        let outcome = match this.stage {
+            Stage::Announced(id) => match machine.fetch(id, cx.waker()) {
+                None => return Poll::Pending,
+                Some(Err(errno)) => Err(machine.error(id, errno)),
+                Some(Ok(ret)) => Ok(ret),
+            },
+            Stage::New(op) => match machine.announce(op, cx.waker()) {
+                Announced::Done(ret) => Ok(ret),
+                Announced::Waits(id) => {
+                    this.stage = Stage::Announced(id);
                     return Poll::Pending;
                 }
-                machine.fetch(id, cx.waker())
-            }
-            Stage::New(_) => {
-                if machine.thread_is_occupied(None, cx.waker()) {
-                    return Poll::Pending;
-                }
-                let Stage::New(op) = std::mem::replace(&mut this.stage, Stage::Ended) else { unreachable!() };
-                match machine.announce(op, cx.waker()) {
-                    Announced::Done(ret) => Some(Ok(ret)),
-                    Announced::Waits(id) => {
-                        this.stage = Stage::Announced(id);
-                        None
-                    }
-                }
-            }
+                Announced::Deferred => return Poll::Pending,
+            },
             Stage::Ended => unreachable!("polled after its end"),
         };
         drop(machine);
-        match result {
-            None => Poll::Pending,
-            Some(result) => {
-                this.stage = Stage::Ended;
-                Poll::Ready(result.map(|ret| (this.value)(&this.world, ret)))
-            }
-        }
+        this.stage = Stage::Ended;
+        Poll::Ready(outcome.map(|ret| (this.value)(&this.world, ret)))
     }
 }
 
@@ -118,6 +107,7 @@ impl SimWorld {
     ///
     /// # Panics
     /// If it is not polling on this thread: somebody else's executor is, or a handle has outlived its execution.
+    #[inline(always)]
     fn machine(&self) -> OnStage {
         let machine = OnStage::enter().filter(|machine| machine.execution == self.execution);
         machine.expect("an operation of SimWorld was polled outside of a scenario: it works only in a task of one")

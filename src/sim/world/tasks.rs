@@ -16,21 +16,19 @@ impl<T: Send + 'static> Future for SimJoining<T> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
         let mut state = this.world.machine();
-        if state.thread_is_occupied(this.op, cx.waker()) {
-            return Poll::Pending;
-        }
-        let outcome = match this.op {
-            Some(id) => state.fetch(id, cx.waker()),
+        let ended = match this.op {
+            Some(id) => state.fetch(id, cx.waker()).is_some(),
             None => match state.announce(Op::Join { task: this.task }, cx.waker()) {
-                Announced::Done(ret) => Some(Ok(ret)),
+                Announced::Done(_) => true,
                 Announced::Waits(id) => {
                     this.op = Some(id);
-                    None
+                    false
                 }
+                Announced::Deferred => false,
             },
         };
         drop(state);
-        if outcome.is_none() {
+        if !ended {
             return Poll::Pending;
         }
         this.op = None;

@@ -24,6 +24,8 @@ pub(super) struct Job {
     pub(super) isolated: bool,
     /// Whether every input is built even if the cache has it.
     pub(super) rebuild: bool,
+    /// Historic policies, by name.
+    pub(super) policies: Vec<String>,
     /// How long to wait for a lock.
     pub(super) lock_timeout: Option<Duration>,
 }

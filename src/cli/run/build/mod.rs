@@ -1,14 +1,16 @@
 //! `flockstep run build`: arguments in, one job, its tally out.
 
 mod job;
-mod prepare;
+pub(super) mod prepare;
 mod processes;
 mod tally;
 mod work;
 
-use super::Exit;
+use super::historic::{self, Command};
+use super::{BadInput, Exit};
 use camino::Utf8PathBuf;
 use clap::{Args, ValueEnum};
+use flockstep::scenario::Policy;
 use job::{Job, Line};
 use std::time::Duration;
 use tally::Tally;
@@ -42,6 +44,9 @@ pub(crate) struct Arguments {
     /// Build everything again, even if the cache has it.
     #[arg(long)]
     rebuild: bool,
+    /// Build by a historic policy of that name, to watch how it fails; `flockstep list` has them.
+    #[arg(long, value_name = "SCENARIO/NAME")]
+    policy: Vec<String>,
     /// Give up when a lock is not to be had for so long [default: wait for ever].
     #[arg(long, value_name = "SECONDS", value_parser = crate::cli::seconds)]
     lock_timeout: Option<Duration>,
@@ -65,10 +70,13 @@ Examples:
   flockstep run build --out wheels lib/* a.tar.gz several at once
   flockstep run build --processes 4 lib/*         four processes that share the work
   flockstep run build --rebuild lib/broken        again, whatever the cache has
+  flockstep run build --policy descriptors/lock-before-permit lib/*
+                                                  as uv did, to watch it run out of descriptors
   flockstep run build --format json lib/* | tail -n 1";
 
 /// Runs it in this process or in several.
-pub(crate) fn main(arguments: Arguments) -> Exit {
+pub(crate) fn main(arguments: Arguments, policies: &[Policy]) -> Result<Exit, BadInput> {
+    historic::check(Command::Build, &arguments.policy, policies)?;
     let processes = arguments.processes as usize;
     let names = arguments.inputs.iter().map(ToString::to_string).collect();
     let mut tally = Tally::new(names, processes, arguments.format);
@@ -85,11 +93,11 @@ pub(crate) fn main(arguments: Arguments) -> Exit {
         }),
     };
     let all_well = tally.finish(ended);
-    match ended {
+    Ok(match ended {
         Ended::Stopped => Exit::Interrupted,
         Ended::Finished if all_well => Exit::Expected,
         Ended::Finished => Exit::Unexpected,
-    }
+    })
 }
 
 /// The whole job in this process: the work on a thread of its own, the telling on this one.

@@ -7,6 +7,7 @@
 
 use super::Arguments;
 use super::job::Job;
+use crate::cli::BadInput;
 use camino::{Utf8Path, Utf8PathBuf};
 use flockstep::protocol::pep517::Failure;
 use rustix::fs::{Access, access};
@@ -20,19 +21,50 @@ pub(super) fn job(arguments: Arguments) -> Result<Job, Failure> {
     let cache = arguments.cache.or_else(default_cache).ok_or_else(|| {
         Failure::new("the cache", "neither FLOCKSTEP_CACHE nor XDG_CACHE_HOME nor HOME is set", "name one with --cache")
     })?;
-    let processors = std::thread::available_parallelism().map_or(1, |n| n.get() as u32);
     Ok(Job {
         inputs: arguments.inputs.iter().map(|input| resolved(input)).collect(),
         offset: 0,
         cache: directory(&cache, "--cache")?,
         temp_dir: directory(&temp_dir(), "TMPDIR")?,
         out: arguments.out.map(|out| directory(&out, "--out")).transpose()?,
-        jobs: arguments.jobs.unwrap_or(processors),
+        jobs: arguments.jobs.unwrap_or_else(processors),
         python: python(arguments.python)?,
         isolated: !arguments.no_build_isolation,
         rebuild: arguments.rebuild,
+        policies: arguments.policy,
         lock_timeout: arguments.lock_timeout,
     })
+}
+
+/// How many this process may use.
+pub(crate) fn processors() -> u32 {
+    std::thread::available_parallelism().map_or(1, |n| n.get() as u32)
+}
+
+/// The user's, without symbolic links.
+pub(crate) fn home() -> Option<Utf8PathBuf> {
+    Some(resolved(&variable("HOME")?).into())
+}
+
+/// Of this process, without symbolic links.
+pub(crate) fn working_directory() -> Option<Utf8PathBuf> {
+    Some(resolved(Utf8Path::new(".")).into())
+}
+
+pub(crate) fn is_symlink(path: &Utf8Path) -> bool {
+    path.is_symlink()
+}
+
+/// Its path without symbolic links.
+///
+/// # Errors
+/// If there is none.
+pub(crate) fn existing_directory(path: &Utf8Path) -> Result<String, BadInput> {
+    if path.is_dir() {
+        return Ok(resolved(path));
+    }
+    let what = if path.exists() { "it is no directory" } else { "there is no such directory" };
+    Err(BadInput::new(format!("{path}: {what}"), "name a directory that exists"))
 }
 
 /// A variable that is set and not empty, as the XDG specification has it.
@@ -70,7 +102,7 @@ fn directory(path: &Utf8Path, option: &str) -> Result<String, Failure> {
 }
 
 /// A path as given, a name from PATH, or the first that PATH has of the usual names.
-fn python(given: Option<Utf8PathBuf>) -> Result<String, Failure> {
+pub(crate) fn python(given: Option<Utf8PathBuf>) -> Result<String, Failure> {
     let names = match &given {
         Some(path) if path.as_str().contains('/') => {
             // Not without links: an environment's interpreter is a link, and means that environment.

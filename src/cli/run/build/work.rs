@@ -5,7 +5,9 @@ use super::job::{Job, Line, Outcome};
 use crate::cli::interrupt::Interrupt;
 use flockstep::os::OsWorld;
 use flockstep::protocol::pep517::{Interpreter, Toolchain, Wheel};
-use flockstep::protocol::{Cache, Error, Lock, Obtained, Plan, Rank, Result, Settings, Task, build_all, place, sweep};
+use flockstep::protocol::{
+    Cache, Discipline, Error, Lock, Obtained, Plan, Rank, Result, Settings, Task, build_all, place, sweep,
+};
 use flockstep::world::{Clock as _, LockMode};
 use std::future::Future;
 use std::sync::Arc;
@@ -89,6 +91,7 @@ fn settings(job: &Job, say: impl Say) -> Settings {
     };
     Settings {
         lock_timeout: job.lock_timeout,
+        discipline: Discipline::of(job.policies.iter().map(String::as_str)).expect("the arguments were checked"),
         on_wait: Some(Arc::new(on_wait)),
         ..Settings::new(job.cache.clone(), job.temp_dir.clone())
     }
