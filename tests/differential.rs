@@ -21,6 +21,7 @@ use proptest::collection::vec;
 use proptest::test_runner::{Config, RngSeed, TestCaseError, TestError, TestRunner};
 use serde_json::{Value, json};
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::Path;
 use steps::{Step, step};
@@ -230,6 +231,32 @@ fn sleepers_of_one_description_race() {
     let table =
         kernel.locks(stat.file()).unwrap().expect("/proc/locks shows the locks of a tmpfs or a local filesystem");
     model.observe(look, &table.to_string()).unwrap();
+}
+
+/// The other race that the kernel leaves open: of a process that dies while it holds a lock and sleeps for the same file, the request and the
+/// lock go one after the other and wake separately, and the later arrival may win.
+#[test]
+fn those_who_wait_for_a_dying_sleeper_race() {
+    let open = Call::Open { path: "a".into(), flags: vec![OpenFlag::Rdwr, OpenFlag::Creat], mode: 0o644 };
+    let lock = |fd| Call::Flock { fd: Fd::Number(fd), how: "EX".into() };
+    let mut model = Possible::begin(Simulated::new(), &[0, 1, 2]);
+    let mut kernel = kernel();
+    kernel.begin(&[0, 1, 2]).unwrap();
+    let calls =
+        [(0, &open), (0, &open), (1, &open), (2, &open), (0, &lock(3)), (0, &lock(4)), (1, &lock(3)), (2, &lock(3))];
+    for (process, call) in calls {
+        model.call(process, call).unwrap();
+        kernel.call(process, call).unwrap();
+    }
+    model.end(0, Status::Killed(9)).unwrap();
+    kernel.kill(0).unwrap();
+    let look = |machine: &mut Simulated| machine.words(&[1, 2].into());
+    let granted = |process: u32| BTreeMap::from([(process, "ok 0".to_owned())]);
+    let sights = model.clone().observe(look, &BTreeMap::new()).unwrap_err();
+    assert_eq!(sights, [granted(1), granted(2)].into());
+    let winners: Vec<u32> = [1, 2].into_iter().filter(|&process| kernel.returned(process).unwrap().is_some()).collect();
+    let [winner] = winners[..] else { panic!("one of them has the lock: {winners:?}") };
+    model.observe(look, &granted(winner)).unwrap();
 }
 
 /// A dying process loses its locks one by one, the highest descriptor first: an observer who polls sees the second one free while the

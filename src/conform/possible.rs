@@ -19,7 +19,7 @@ pub const STATES_MAX: usize = 5_000;
 #[error("more than {STATES_MAX} states are possible")]
 pub struct TooMany;
 
-/// See the [module documentation](self).
+/// All states that a [`Simulated`] may be in after what was done and seen so far.
 #[derive(Clone, Debug)]
 pub struct Possible {
     states: Vec<Simulated>,
@@ -99,10 +99,10 @@ impl Possible {
         Ok(())
     }
 
-    /// Leaves the states in which `look` sees what was seen. If it is none of them, what they show instead; nothing is left out then.
+    /// Leaves the states in which `look` sees what was seen.
     ///
     /// # Errors
-    /// Every sight that was possible.
+    /// Every sight that was possible, if it was none of them; no state is left then.
     pub fn observe<T: Clone + Ord>(&mut self, look: impl Fn(&mut Simulated) -> T, seen: &T) -> Result<(), BTreeSet<T>> {
         let mut sights = BTreeSet::new();
         self.states.retain_mut(|machine| {

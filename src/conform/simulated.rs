@@ -178,6 +178,7 @@ impl Simulated {
     /// Begins a call; what it comes to is there once everybody has done what they have to.
     pub(super) fn begin_call(&mut self, process: u32, call: &Call) {
         self.acting = Some(process);
+        self.process(process).returned = None; // nobody asks for that of the last one any more
         match self.deeds(process, call) {
             Ok(deeds) if !deeds.is_empty() => self.queue(process, deeds),
             outcome => {

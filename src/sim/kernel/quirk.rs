@@ -2,7 +2,8 @@
 
 use super::Kernel;
 
-/// A mistake that a kernel model could make, and that some have made. The differential test finds each; nothing else sets one.
+/// A mistake that a kernel model could make, and that some have made. The differential test finds each but the last, which has a
+/// check of its own, and clauses of the contract find some; nothing but tests sets one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Quirk {
     /// A refused upgrade keeps the shared lock, as on macOS, FreeBSD and NFS.
