@@ -51,14 +51,20 @@ const LOCK_FIRST: &str = "descriptors/lock-before-permit";
 
 #[rustfmt::skip]
 const ROWS: &[Row] = &[
+    Row { uv: "0.7.10", backend: "mini", n: 20, policy: PER_BUILD, descriptors: "90", shards: "20", children: "19", trees: "0", temporary: "" },
+    Row { uv: "0.7.10", backend: "mini", n: 80, policy: PER_BUILD, descriptors: "197", shards: "75", children: "38", trees: "0", temporary: "" },
+    Row { uv: "0.7.10", backend: "mini", n: 145, policy: PER_BUILD, descriptors: "280", shards: "145", children: "", trees: "0", temporary: "125" },
     Row { uv: "0.7.20", backend: "mini", n: 20, policy: PER_BUILD, descriptors: "91", shards: "20", children: "19", trees: "0", temporary: "" },
     Row { uv: "0.7.20", backend: "mini", n: 80, policy: PER_BUILD, descriptors: "286", shards: "80", children: "64", trees: "0", temporary: "" },
     Row { uv: "0.7.20", backend: "mini", n: 145, policy: PER_BUILD, descriptors: "364", shards: "145", children: "68", trees: "0", temporary: "8" },
     Row { uv: "0.8.12", backend: "mini", n: 20, policy: PER_BUILD, descriptors: "89", shards: "19", children: "18", trees: "0", temporary: "" },
+    Row { uv: "0.8.12", backend: "mini", n: 80, policy: PER_BUILD, descriptors: "214", shards: "78", children: "40", trees: "0", temporary: "" },
+    Row { uv: "0.8.12", backend: "mini", n: 145, policy: PER_BUILD, descriptors: "343", shards: "145", children: "56", trees: "0", temporary: "23" },
     Row { uv: "0.8.12", backend: "hatchling", n: 20, policy: PER_BUILD, descriptors: "93", shards: "20", children: "19", trees: "0", temporary: "" },
     Row { uv: "0.8.12", backend: "hatchling", n: 80, policy: PER_BUILD, descriptors: "333", shards: "80", children: "79", trees: "0", temporary: "" },
     Row { uv: "0.8.12", backend: "hatchling", n: 145, policy: PER_BUILD, descriptors: "554", shards: "145", children: "131", trees: "0", temporary: "" },
     Row { uv: "0.9.26", backend: "mini", n: 20, policy: PER_BUILD, descriptors: "92", shards: "20", children: "19", trees: "0", temporary: "" },
+    Row { uv: "0.9.26", backend: "mini", n: 80, policy: PER_BUILD, descriptors: "294", shards: "80", children: "67", trees: "0", temporary: "" },
     Row { uv: "0.9.26", backend: "mini", n: 145, policy: PER_BUILD, descriptors: "329", shards: "145", children: "54", trees: "0", temporary: "16" },
     Row { uv: "0.9.26", backend: "hatchling", n: 20, policy: PER_BUILD, descriptors: "94", shards: "20", children: "19", trees: "0", temporary: "" },
     Row { uv: "0.9.26", backend: "hatchling", n: 80, policy: PER_BUILD, descriptors: "334", shards: "80", children: "79", trees: "0", temporary: "" },

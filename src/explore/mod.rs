@@ -445,7 +445,11 @@ impl Run<'_> {
             }
             match self.execute(&mut dfs) {
                 // Somebody polls, and the search lets nobody else go on: only a fair scheduler comes to an end here.
-                Some(Stop::Violated(violation, _)) if violation.kind == ViolationKind::Endless => break Stop::Count,
+                Some(Stop::Violated(violation, _)) if violation.kind == ViolationKind::Endless => {
+                    // Given up, so it does not count as tried.
+                    self.tally.executions -= 1;
+                    break Stop::Count;
+                }
                 Some(stop) => break stop,
                 None => {}
             }

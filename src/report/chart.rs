@@ -31,15 +31,10 @@ pub(crate) struct Line {
 const SIZE: (u32, u32) = (960, 560);
 const FONT: &str = "sans-serif";
 const GREY: RGBColor = RGBColor(120, 120, 120);
-/// Told apart also by those who cannot tell red from green.
-const COLOURS: [RGBColor; 6] = [
-    RGBColor(213, 94, 0),
-    RGBColor(0, 114, 178),
-    RGBColor(0, 158, 115),
-    RGBColor(204, 121, 167),
-    RGBColor(86, 180, 233),
-    RGBColor(0, 0, 0),
-];
+/// Told apart also by those who cannot tell red from green. What is sound has the same one everywhere.
+const SOUND: RGBColor = RGBColor(0, 158, 115);
+const COLOURS: [RGBColor; 5] =
+    [RGBColor(213, 94, 0), RGBColor(0, 114, 178), RGBColor(204, 121, 167), RGBColor(86, 180, 233), RGBColor(0, 0, 0)];
 
 impl Line {
     fn drawn(&self) -> Vec<(f64, f64)> {
@@ -91,13 +86,13 @@ impl Chart {
             .x_label_area_size(48)
             .y_label_area_size(64)
             .build_cartesian_2d(x, y)?;
-        let whole = |value: &f64| format!("{value:.0}");
+        let plain = |value: &f64| if value.fract() == 0.0 { format!("{value:.0}") } else { format!("{value:.1}") };
         chart
             .configure_mesh()
             .x_desc(&self.along)
             .y_desc(&self.up)
-            .x_label_formatter(&whole)
-            .y_label_formatter(&whole)
+            .x_label_formatter(&plain)
+            .y_label_formatter(&plain)
             .axis_desc_style((FONT, 16))
             .label_style((FONT, 14))
             .light_line_style(WHITE)
@@ -114,7 +109,9 @@ impl Chart {
             ));
             chart.draw_series([Text::new(name.clone(), (to, *limit), right)])?;
         }
-        for (line, colour) in self.lines.iter().zip(COLOURS.iter().cycle()) {
+        let mut others = COLOURS.iter().cycle();
+        for line in &self.lines {
+            let colour = if line.name == "sound" { &SOUND } else { others.next().expect("there is always one") };
             let style = colour.stroke_width(3);
             let series = chart.draw_series(LineSeries::new(line.drawn(), style))?;
             series.label(&line.name).legend(move |(x, y)| PathElement::new([(x, y), (x + 24, y)], style));
@@ -122,9 +119,11 @@ impl Chart {
                 chart.draw_series(line.points.iter().map(|&point| Circle::new(point, 4, colour.filled())))?;
             }
         }
+        // Where lines that rise, and lines that fall, leave room.
+        let legend = if self.logarithmic { SeriesLabelPosition::UpperLeft } else { SeriesLabelPosition::UpperRight };
         chart
             .configure_series_labels()
-            .position(SeriesLabelPosition::UpperLeft)
+            .position(legend)
             .background_style(WHITE.mix(0.9))
             .border_style(RGBColor(190, 190, 190))
             .label_font((FONT, 15))

@@ -99,7 +99,7 @@ pub(super) fn draw(policies: &[&Policy], directory: &Path) -> Result<Vec<PathBuf
             stairs: false,
         };
         let chart = Chart {
-            title: format!("{scenario}: peak of descriptors of one process"),
+            title: format!("{scenario}: the most descriptors that one process has open"),
             along: of.to_owned(),
             up: "descriptors".to_owned(),
             logarithmic: true,
@@ -119,7 +119,7 @@ pub(super) fn draw(policies: &[&Policy], directory: &Path) -> Result<Vec<PathBuf
             lines.push(Line { name: policy.name.to_owned(), points, stairs: true });
         }
         let chart = Chart {
-            title: format!("{scenario}: open descriptors of one process, {of} = {at}"),
+            title: format!("{scenario}: descriptors that one process has open, {of} = {at}"),
             along: if over_time { "virtual seconds" } else { "steps of one schedule" }.to_owned(),
             up: "descriptors".to_owned(),
             logarithmic: false,
