@@ -257,10 +257,10 @@ impl Machine {
     pub(crate) fn run(&mut self, plan: &Plan, chooser: &mut dyn Chooser) -> End {
         self.begin(plan);
         let end = loop {
-            let state = self.state_mut();
-            if let Some(end) = state.standing(plan.steps_max) {
+            if let Some(end) = self.standing(plan.steps_max) {
                 break end;
             }
+            let state = self.state_mut();
             let Some(at) = chooser.pick(state) else { break End::Cut };
             let choice = state.choice(at);
             self.take(choice, &mut |of| chooser.value(of));

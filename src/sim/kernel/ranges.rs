@@ -187,6 +187,7 @@ impl Kernel {
 
     /// The record locks that closing a descriptor would end: those of the process first, or else, if it is the last one, those of the
     /// description. Whether there were any.
+    #[cfg(feature = "cli")]
     pub(crate) fn drop_record_locks(&mut self, pid: Pid, fd: u32) -> bool {
         let Ok(ofd) = self.usable(pid, fd) else { return false };
         let Description { inode, refs, .. } = self.descriptions[ofd as usize];
