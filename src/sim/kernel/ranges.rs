@@ -5,7 +5,7 @@
 //! every library which merely reads a locked file sets for its host. Open-file-description locks are owned as flock's are. Unlike flock,
 //! a refused conversion keeps what it had. Neither kind sees flock's locks.
 
-use super::{Call, Description, Ino, Kernel, Ofd, Pid, Touched};
+use super::{Call, Ino, Kernel, Ofd, Pid, Touched};
 use crate::world::{Errno, LockMode};
 
 /// Bytes of a file, the last one included.
@@ -190,7 +190,7 @@ impl Kernel {
     #[cfg(feature = "cli")]
     pub(crate) fn drop_record_locks(&mut self, pid: Pid, fd: u32) -> bool {
         let Ok(ofd) = self.usable(pid, fd) else { return false };
-        let Description { inode, refs, .. } = self.descriptions[ofd as usize];
+        let super::Description { inode, refs, .. } = self.descriptions[ofd as usize];
         self.drop_posix_locks(pid, inode) || (refs == 1 && self.drop_ofd_locks(ofd))
     }
 
