@@ -18,3 +18,4 @@ mod protocol;
 mod protocol_in_simulation;
 mod random_scenarios;
 mod run_build;
+mod workloads;

@@ -99,7 +99,7 @@ pub(super) fn draw(policies: &[&Policy], directory: &Path) -> Result<Vec<PathBuf
             stairs: false,
         };
         let chart = Chart {
-            title: format!("{scenario}: the most descriptors that one process has open"),
+            title: format!("{scenario}: the most that one process has open at once"),
             along: of.to_owned(),
             up: "descriptors".to_owned(),
             logarithmic: true,
@@ -119,7 +119,7 @@ pub(super) fn draw(policies: &[&Policy], directory: &Path) -> Result<Vec<PathBuf
             lines.push(Line { name: policy.name.to_owned(), points, stairs: true });
         }
         let chart = Chart {
-            title: format!("{scenario}: descriptors that one process has open, {of} = {at}"),
+            title: format!("{scenario}: what one process has open over time, {of} = {at}"),
             along: if over_time { "virtual seconds" } else { "steps of one schedule" }.to_owned(),
             up: "descriptors".to_owned(),
             logarithmic: false,
