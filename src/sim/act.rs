@@ -227,7 +227,7 @@ impl State {
             }
             Op::Yield => self.complete(id, Ok(Ret::Unit)),
             Op::Fork { launch } => {
-                let command = self.launches[launch as usize].clone();
+                let command = self.launches[launch].clone();
                 self.fork_child(id, task, &command);
             }
             op => unreachable!("{op:?} is a system call"),

@@ -4,13 +4,14 @@
 //! once, for as long as the machine exists, so that an operation is a few words that can be copied. Equal numbers are equal names within
 //! one machine, and no more than that: nothing may depend on which number a name has.
 
-use std::hash::Hasher as _;
+use std::hash::{Hash as _, Hasher as _};
 use std::ops::Index;
 use std::sync::Arc;
 
 use hashbrown::HashTable;
 
 use super::fingerprint::Fold;
+use super::operation::{Launch, LaunchId};
 
 /// The number of a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -120,5 +121,41 @@ impl Written {
             Data::Short { len, bytes } => &bytes[..usize::from(*len)],
             Data::Number(number) => &self.0.all[*number as usize],
         }
+    }
+}
+
+/// All that children were ever started with, each once. There may be as many as there are inputs, in each execution others: a list that
+/// is searched from its beginning makes the two-hundredth execution many times as slow as the first.
+#[derive(Default)]
+pub(crate) struct Launches {
+    all: Vec<Arc<Launch>>,
+    /// By content; never iterated.
+    numbers: HashTable<LaunchId>,
+}
+
+impl Launches {
+    /// The number of a launch.
+    pub(crate) fn number(&mut self, launch: Launch) -> LaunchId {
+        let hash = |launch: &Launch| {
+            let mut fold = Fold::new(0);
+            launch.hash(&mut fold);
+            fold.finish()
+        };
+        let Launches { all, numbers } = self;
+        let hashed = hash(&launch);
+        if let Some(&number) = numbers.find(hashed, |&number| *all[number as usize] == launch) {
+            return number;
+        }
+        let number = all.len() as LaunchId;
+        all.push(launch.into());
+        numbers.insert_unique(hashed, number, |&number| hash(&all[number as usize]));
+        number
+    }
+}
+
+impl Index<LaunchId> for Launches {
+    type Output = Arc<Launch>;
+    fn index(&self, number: LaunchId) -> &Arc<Launch> {
+        &self.all[number as usize]
     }
 }

@@ -422,7 +422,7 @@ impl State {
             Op::Wait { pid } | Op::KillChild { pid } | Op::Exec { child: pid } | Op::Die { pid } => {
                 self.hosts[pid as usize].name.clone()
             }
-            Op::Fork { launch } => self.launches[launch as usize].program().into(),
+            Op::Fork { launch } => self.launches[launch].program().into(),
             Op::Pipe | Op::Sleep { .. } | Op::Deadline { .. } | Op::Choose { .. } | Op::Yield => "".into(),
         }
     }

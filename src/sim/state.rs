@@ -12,7 +12,7 @@ use std::time::Duration;
 use smallvec::SmallVec;
 
 use super::kernel::{Closed, Kernel, Ofd, Pid, Touched};
-use super::names::{Name, Names, Written};
+use super::names::{Launches, Name, Names, Written};
 use super::operation::{Launch, LaunchId, OpId, Owner, Pending};
 use super::sync::{Mutex, Notify, Semaphore};
 use super::view::KernelView;
@@ -199,7 +199,7 @@ pub(crate) struct State {
     /// Kept from one execution to the next, as are `written` and `launches`.
     pub(crate) names: Names,
     pub(crate) written: Written,
-    pub(crate) launches: Vec<Arc<Launch>>,
+    pub(crate) launches: Launches,
     pub(crate) hosts: Vec<Host>,
     pub(crate) tasks: Vec<Task>,
     pub(crate) ops: Vec<Pending>,
@@ -257,7 +257,7 @@ impl Default for State {
             kernel: Kernel::default(),
             names: Names::default(),
             written: Written::default(),
-            launches: Vec::new(),
+            launches: Launches::default(),
             hosts: Vec::new(),
             tasks: Vec::new(),
             ops: Vec::new(),
@@ -339,11 +339,7 @@ impl State {
 
     /// The number of a launch.
     pub(crate) fn launch(&mut self, launch: Launch) -> LaunchId {
-        let at = self.launches.iter().position(|known| **known == launch).unwrap_or_else(|| {
-            self.launches.push(launch.into());
-            self.launches.len() - 1
-        });
-        at as LaunchId
+        self.launches.number(launch)
     }
 
     /// Whether anybody would look at an event of this kind.
