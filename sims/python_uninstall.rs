@@ -65,7 +65,7 @@ pub(crate) fn policies() -> Vec<Policy> {
         let peak = [ViolationKind::Promise(PROMISE.into())];
         historic = historic.violated(size(trees, width, depth), peak, scene(trees, width, depth, unbounded));
     }
-    for (trees, width, depth) in [(1, 1, 50), (3, 0, 20)] {
+    for (trees, width, depth) in [(1, 1, 50), (1, 3, 40)] {
         let exhausted = [ViolationKind::DescriptorsExhausted];
         historic = historic.violated(size(trees, width, depth), exhausted, exhausting(trees, width, depth));
     }
