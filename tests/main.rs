@@ -17,5 +17,6 @@ mod os;
 mod protocol;
 mod protocol_in_simulation;
 mod random_scenarios;
+mod reduction;
 mod run_build;
 mod workloads;

@@ -21,7 +21,8 @@ use parking_lot::Mutex;
 
 use super::turns::{self, Shared, offers};
 use super::{CannotHold, Engine};
-use crate::explore::{Exploration, Horizon, Progress, Random, Stop, Strategy};
+use crate::explore::sample::{Horizon, Random};
+use crate::explore::{Exploration, Progress, Stop, Strategy};
 use crate::scenario::Scenario;
 use crate::sim::{Chooser, Machine, State};
 

@@ -42,6 +42,13 @@ impl Engine for Shuttle {
     ) -> Result<Exploration, CannotHold> {
         quiet();
         let (method, seed) = (strategy.method, strategy.seed);
+        if method == Method::Dpor {
+            return Err(CannotHold {
+                engine: self.name(),
+                scenario: scenario.name_with_case(),
+                why: "its schedulers do not learn what a task will do next, so nothing can be reduced".into(),
+            });
+        }
         let is_search = matches!(method, Method::Dfs { .. });
         turns::explore(self.name(), scenario, strategy, progress, is_search, move |turns| {
             let mut config = shuttle::Config::new();

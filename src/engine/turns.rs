@@ -14,7 +14,8 @@ use std::sync::mpsc::{Sender, channel};
 use parking_lot::Mutex;
 
 use super::CannotHold;
-use crate::explore::{Exploration, Progress, SEARCH_STEPS_MAX, Stop, Stopwatch, Strategy, Tally, conclude};
+use crate::explore::run::SEARCH_STEPS_MAX;
+use crate::explore::{Exploration, Progress, Stop, Stopwatch, Strategy, Tally, conclude};
 use crate::oracle::ViolationKind;
 use crate::scenario::Scenario;
 use crate::sim::{Choice, End, Machine, Plan, State, panic_text};

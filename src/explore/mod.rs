@@ -1,14 +1,16 @@
 //! Exploring: which schedules are tried, what they add up to, and how a failure is told and kept.
 
 mod dfs;
+mod dpor;
 mod key;
 mod replay;
 mod retell;
 mod rng;
-mod run;
-mod sample;
+pub(crate) mod run;
+pub(crate) mod sample;
 mod stopwatch;
 mod strategy;
+mod swap;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,7 +19,7 @@ pub use key::{KEY_LENGTH_MAX, Key, KeyError};
 pub(crate) use retell::retell;
 pub use retell::{Retold, Told};
 pub use run::Progress;
-pub(crate) use run::{SEARCH_STEPS_MAX, Stop, Tally, explore};
+pub(crate) use run::{Stop, Tally, explore};
 pub use strategy::{Enough, Method, Strategy};
 
 use crate::oracle::{Violation, ViolationKind};
@@ -25,7 +27,6 @@ use crate::scenario::Scenario;
 use crate::sim::{Machine, Plan};
 use crate::world::Event;
 use replay::{Goal, Retrial};
-pub(crate) use sample::{Horizon, Random};
 pub(crate) use stopwatch::Stopwatch;
 
 /// How many executions are spent on making a failing schedule shorter, and how many steps.

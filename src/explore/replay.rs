@@ -169,6 +169,9 @@ impl<C: Chooser> Chooser for Taping<'_, C> {
         self.tape.push(value);
         value
     }
+    fn ended(&mut self, state: &State) {
+        self.chooser.ended(state);
+    }
 }
 
 /// What a schedule is to show when it is run again.

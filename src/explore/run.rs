@@ -5,10 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::dfs::Dfs;
+use super::dpor::Dpor;
 use super::sample::{Horizon, Pct, Random, Sampler};
 use super::{Exploration, Method, Peaks, Stopwatch, Strategy, conclude, replay};
 use crate::oracle::{Violation, ViolationKind};
 use crate::scenario::Scenario;
+use crate::sim::depend::Footprint;
 use crate::sim::{Chooser, End, Machine, Plan, State};
 
 /// A depth-first search gives up when an execution has more steps than that: it would not come back from there.
@@ -109,6 +111,7 @@ impl Run<'_> {
                 (self.sample(&all, |n, horizon| Sampler::Pct(Pct::new(seed, n, depth, horizon))), None)
             }
             Method::Dfs { cache } => self.search(cache, &all, SEARCH_STEPS_MAX),
+            Method::Dpor => (self.reduce(&all), None),
             Method::Portfolio => {
                 let (stop, states) = self.search(true, &all.half(), PORTFOLIO_STEPS_MAX);
                 match stop {
@@ -165,6 +168,38 @@ impl Run<'_> {
             n += 1;
         }
         Stop::Count
+    }
+
+    fn reduce(&mut self, until: &Strategy) -> Stop {
+        let mut dpor = Dpor::new();
+        let steps_max = self.plan.steps_max;
+        self.plan.steps_max = steps_max.min(SEARCH_STEPS_MAX);
+        self.machine.state_mut().footprint = Some(Footprint::default());
+        let stop = loop {
+            if until.is_done(self.tally.executions, self.tally.steps) {
+                break Stop::Count;
+            }
+            match self.execute(&mut dpor) {
+                Some(Stop::Violated(violation, _)) if violation.kind == ViolationKind::Endless => {
+                    self.tally.executions -= 1;
+                    break Stop::Count;
+                }
+                Some(stop) => break stop,
+                None => {}
+            }
+            if cfg!(debug_assertions)
+                && let Some(pair) = dpor.pair(self.tally.executions)
+                && let Some(difference) = pair.difference(&mut self.machine, &self.plan)
+            {
+                panic!("{difference}");
+            }
+            if !dpor.advance() {
+                break Stop::Exhausted;
+            }
+        };
+        self.machine.state_mut().footprint = None;
+        self.plan.steps_max = steps_max;
+        stop
     }
 
     fn search(&mut self, cache: bool, until: &Strategy, longest: u64) -> (Stop, Option<u64>) {

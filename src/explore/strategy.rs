@@ -21,6 +21,8 @@ pub enum Method {
         /// Whether to use the state cache.
         cache: bool,
     },
+    /// Dynamic partial-order reduction: of all schedules that differ only in the order of independent steps, one. Covers all there are.
+    Dpor,
 }
 
 impl Method {
@@ -31,12 +33,13 @@ impl Method {
             Method::Random => "random",
             Method::Pct { .. } => "pct",
             Method::Dfs { .. } => "dfs",
+            Method::Dpor => "dpor",
         }
     }
 
     /// The method of that name.
     pub fn from_name(name: &str) -> Option<Method> {
-        [Method::Portfolio, Method::Random, Method::Pct { depth: 3 }, Method::Dfs { cache: true }]
+        [Method::Portfolio, Method::Random, Method::Pct { depth: 3 }, Method::Dfs { cache: true }, Method::Dpor]
             .into_iter()
             .find(|method| method.name() == name)
     }
@@ -99,6 +102,10 @@ impl Strategy {
     /// Depth first with the state cache, at most that many executions.
     pub fn dfs(schedules: u64) -> Self {
         Strategy { method: Method::Dfs { cache: true }, schedules, enough: None, ..Strategy::default() }
+    }
+    /// One of all schedules that differ only in the order of independent steps, at most that many executions.
+    pub fn dpor(schedules: u64) -> Self {
+        Strategy { method: Method::Dpor, schedules, enough: None, ..Strategy::default() }
     }
     /// The same, with that many executions, however long they are.
     pub fn schedules(self, schedules: u64) -> Self {

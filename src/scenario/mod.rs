@@ -60,6 +60,7 @@ pub struct Scenario {
     cancellable: Vec<String>,
     time: Time,
     steps_max: u64,
+    shared_memory: bool,
     workers: u32,
     pool: u32,
     nofile: Option<u32>,
@@ -95,6 +96,7 @@ impl Scenario {
             cancellable: Vec::new(),
             time: Time::default(),
             steps_max: 100_000,
+            shared_memory: true,
             workers: 4,
             pool: 512,
             nofile: None,
@@ -185,6 +187,13 @@ impl Scenario {
     /// How many steps an execution may have before it counts as endless; 100,000 unless set.
     pub fn steps_max(mut self, steps: u64) -> Self {
         self.steps_max = steps;
+        self
+    }
+
+    /// The tasks of a process share nothing but what is behind the World. Without that being said, [`Strategy::dpor`] takes every two steps
+    /// of one process for dependent, since it cannot see what they do to memory of their own.
+    pub fn tasks_share_nothing(mut self) -> Self {
+        self.shared_memory = false;
         self
     }
 
@@ -402,6 +411,7 @@ impl Scenario {
             cancellable: self.cancellable.clone().into(),
             time: self.time,
             steps_max: self.steps_max,
+            shared_memory: self.shared_memory,
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::depend::{Access, Resource};
 use super::kernel::{Ino, Kernel, Opened};
 use super::names::Data;
 use super::operation::{Large, Op, OpId, Outcome, Owner, Pending, Ret, Stage};
@@ -11,20 +12,28 @@ use crate::world::{Errno, Kinds, LockMode, Thread, What};
 impl State {
     /// Operations in which there is nothing to choose are done at their announcement.
     pub(crate) fn immediately(&mut self, id: TaskId, op: &Op) -> Option<Ret> {
+        // A little earlier it would have had to wait, and its worker would have been free for others.
+        self.touch_scarce_threads(self.tasks[id as usize].pid);
         match *op {
             Op::Join { task } => {
+                self.touch(Resource::End(task), Access::Await);
                 let joined = &self.tasks[task as usize];
                 let (ended, past) = (joined.phase == Phase::Finished, joined.past);
                 let completed = joined.completed;
                 ended.then(|| {
                     self.remember_value(id, past);
+                    self.remember_value(id, completed.into());
                     Ret::Flag(completed)
                 })
             }
             Op::Notified { notify } => {
+                self.touch(Resource::Notify(notify), Access::Write);
                 std::mem::take(&mut self.notifies[notify as usize].stored).then_some(Ret::Flag(false))
             }
-            Op::Wait { pid } => self.child_output(pid).map(|output| Large::Output(output).into()),
+            Op::Wait { pid } => {
+                self.touch(Resource::Ended(pid), Access::Await);
+                self.child_output(pid).map(|output| Large::Output(output).into())
+            }
             Op::Choose { of: 1 } => Some(Ret::Number(0)),
             _ => None,
         }
@@ -71,6 +80,7 @@ impl State {
                 self.timers.insert((due, id));
             }
             Op::Section { task: section } => {
+                self.touch_scarce_threads(pid);
                 let host = &self.hosts[pid as usize];
                 // With threads for everybody, the order of the queue is nobody's concern.
                 let scarce = host.worker_tasks + host.pool_tasks > host.pool;
@@ -492,10 +502,13 @@ impl State {
         let outcome = pending.outcome.clone();
         let Owner::Task(task) = owner else { return };
         let pid = self.tasks[task as usize].pid;
-        self.forget(id);
         if !self.acts(pid) {
-            return;
+            return self.forget(id);
         }
+        if stage != Stage::Acted {
+            self.touch_in_vain(task, &op);
+        }
+        self.forget(id);
         match (op, stage) {
             (Op::Acquire { semaphore, permits } | Op::TryAcquire { semaphore, permits }, Stage::Acted) => {
                 if let Ok(Ret::Number(holder)) = outcome {

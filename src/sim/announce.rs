@@ -6,6 +6,7 @@
 
 use std::task::Waker;
 
+use super::depend::{Access, Resource};
 use super::kernel::Pid;
 use super::operation::{Op, OpId, Outcome, Owner, Pending, Ret, Stage};
 use super::state::{Choice, Phase, State, Task, TaskId};
@@ -50,8 +51,8 @@ impl State {
 
     /// Announces what a process does as a whole.
     pub(crate) fn announce_of_process(&mut self, pid: Pid, op: Op) {
-        let slot = self.vacant_slot();
-        let id = self.ops[slot as usize].fill(slot, Owner::Process(pid), op, 0, None);
+        let (slot, now) = (self.vacant_slot(), self.moment());
+        let id = self.ops[slot as usize].fill(slot, Owner::Process(pid), op, (0, now), None);
         self.enable(id);
     }
 
@@ -89,6 +90,7 @@ impl State {
             return Announced::Done(ret);
         }
         let waker = self.others_waker(waker);
+        let now = self.moment();
         let State { tasks, ops, enabled, kernel, .. } = self;
         let task = &mut tasks[id as usize];
         let seq = task.announced;
@@ -97,7 +99,7 @@ impl State {
         let announced = if home.live {
             self.announce_beside(id, op, seq, waker)
         } else {
-            let announced = home.fill(task.home, Owner::Task(id), op, seq, waker);
+            let announced = home.fill(task.home, Owner::Task(id), op, (seq, now), waker);
             if op.is_synchronous() {
                 task.occupied = Some(announced);
             }
@@ -129,8 +131,8 @@ impl State {
 
     /// The same while the task has announced something else.
     fn announce_beside(&mut self, id: TaskId, op: Op, seq: u32, waker: Option<Waker>) -> OpId {
-        let slot = self.vacant_slot();
-        let announced = self.ops[slot as usize].fill(slot, Owner::Task(id), op, seq, waker);
+        let (slot, now) = (self.vacant_slot(), self.moment());
+        let announced = self.ops[slot as usize].fill(slot, Owner::Task(id), op, (seq, now), waker);
         let task = &mut self.tasks[id as usize];
         task.others.push(announced);
         if op.is_synchronous() {
@@ -267,6 +269,12 @@ impl State {
         }
         if let Some(place) = pending.place.take() {
             self.close_gap(place);
+        }
+        if self.footprint.is_some() {
+            // What one operation of a task comes to is nothing to the others, if there are none.
+            let alone = self.ops_of(task_id).count() == 1;
+            self.touch(Resource::Task(task_id), if alone { Access::Add } else { Access::Write });
+            self.touches_off(task_id);
         }
         let task = &mut self.tasks[task_id as usize];
         if task.occupied == Some(id) {

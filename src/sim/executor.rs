@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
+use super::depend::{Access, Moment, Resource};
 use super::kernel::Pid;
 use super::operation::{Owner, Ret};
 use super::state::{Phase, State, Task, TaskFuture, TaskId};
@@ -40,7 +41,10 @@ impl State {
             announced: 0,
             past,
             completed: false,
+            woken_in: (0, 0),
+            in_line_since: Moment::default(),
         });
+        self.touches_off(id);
         self.fresh.push((id, future));
         if !self.acts(pid) {
             // Spawned by a destructor of the dead: dropped without having run.
@@ -57,6 +61,7 @@ impl State {
             Thread::Pool => host.pool_tasks += 1,
             Thread::Own => {}
         }
+        self.touch_scarce_threads(pid);
         if self.wants(Kinds::TASKS) {
             let name = self.tasks[id as usize].name.clone();
             self.emit(pid, Some(id), What::TaskStarted { name, thread, parent });
@@ -70,6 +75,7 @@ impl State {
     /// A task that has something to do gets its thread, or stands in line for one. With no more tasks than workers there is nothing to
     /// choose; otherwise who gets the next idle worker is a step of its own.
     fn schedule(&mut self, id: TaskId) {
+        let now = self.moment();
         let task = &mut self.tasks[id as usize];
         let host = &mut self.hosts[task.pid as usize];
         if task.has_thread || task.thread == Thread::Own {
@@ -79,14 +85,17 @@ impl State {
             host.idle -= 1;
             task.has_thread = true;
         } else {
-            task.phase = Phase::Ready;
+            (task.phase, task.in_line_since) = (Phase::Ready, now);
             host.ready.push(id);
             let pid = task.pid;
+            self.touch(Resource::Workers(pid), Access::Write);
             self.feed(pid);
             return;
         }
+        let pid = task.pid;
         task.phase = Phase::Scheduled;
         self.run_queue.push_back(id);
+        self.touch(Resource::Workers(pid), Access::Add);
     }
 
     /// Keeps the list of processes that could resume a task.
@@ -99,15 +108,22 @@ impl State {
     }
 
     fn feed_those_in_line(&mut self, pid: Pid) {
-        let host = &mut self.hosts[pid as usize];
         // Fewer tasks than before: those in line need not be chosen any more.
-        while host.idle > 0 && host.worker_tasks <= host.workers && !host.ready.is_empty() {
+        while let host = &mut self.hosts[pid as usize]
+            && host.idle > 0
+            && host.worker_tasks <= host.workers
+            && !host.ready.is_empty()
+        {
             let id = host.ready.remove(0);
             host.idle -= 1;
             let task = &mut self.tasks[id as usize];
             (task.has_thread, task.phase) = (true, Phase::Scheduled);
             self.run_queue.push_back(id);
+            self.touch(Resource::Workers(pid), Access::Write);
+            self.touch(Resource::Task(id), Access::Write);
+            self.spare(id);
         }
+        let host = &self.hosts[pid as usize];
         let hungry = host.alive && host.idle > 0 && !host.ready.is_empty();
         match self.hungry.binary_search(&pid) {
             Ok(at) if !hungry => drop(self.hungry.remove(at)),
@@ -147,6 +163,7 @@ impl State {
         match thread {
             Thread::Worker => {
                 self.hosts[pid as usize].idle += 1;
+                self.touch_scarce_threads(pid);
                 self.feed(pid);
             }
             Thread::Pool => {
@@ -157,8 +174,20 @@ impl State {
         }
     }
 
+    /// Who gets a thread, and when, matters where there are not enough of them.
+    pub(crate) fn touch_scarce_threads(&mut self, pid: Pid) {
+        if self.footprint.is_some() {
+            let host = &self.hosts[pid as usize];
+            let workers = host.worker_tasks > host.workers;
+            let pool = host.worker_tasks + host.pool_tasks > host.pool;
+            self.touch(Resource::Workers(pid), if workers { Access::Write } else { Access::Add });
+            self.touch(Resource::Pool(pid), if pool { Access::Write } else { Access::Add });
+        }
+    }
+
     /// Idle blocking threads take what has been in the queue longest.
     fn serve_pool(&mut self, pid: Pid) {
+        self.touch_scarce_threads(pid);
         let host = &mut self.hosts[pid as usize];
         while host.pool_idle > 0
             && let Some(id) = host.pool_queue.pop_front()
@@ -187,6 +216,7 @@ impl State {
         debug_assert!(task.has_thread && task.phase == Phase::Scheduled);
         (task.phase, task.poll_again) = (Phase::Running, false);
         self.current = Some(id);
+        self.touches(id);
         true
     }
 
@@ -242,6 +272,8 @@ impl State {
         let (pid, thread) = (task.pid, task.thread);
         let is_awaited = !task.joiners.is_empty();
         self.live -= 1;
+        self.touch_scarce_threads(pid);
+        self.touch(Resource::End(id), Access::End);
         let host = &mut self.hosts[pid as usize];
         match thread {
             Thread::Worker => host.worker_tasks -= 1,
@@ -296,6 +328,9 @@ impl State {
 
     /// Aborts a task: it is dropped when it would next get a thread, which for a suspended one is now a question of getting one.
     pub(crate) fn abort(&mut self, id: TaskId) {
+        // Also if it has just ended: that could have been a little later.
+        self.touch(Resource::Task(id), Access::Write);
+        self.touches_off(id);
         let task = &mut self.tasks[id as usize];
         if !matches!(task.phase, Phase::Finished | Phase::Dead) && task.thread == Thread::Worker {
             task.aborting = true;

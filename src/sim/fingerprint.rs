@@ -115,6 +115,10 @@ impl State {
         for host in &self.hosts {
             (host.idle, host.pool_idle, host.alive, host.status, host.ending.is_some()).hash(state);
             host.inherited.hash(state);
+            if let Some((launch, _, transient)) = &host.launch {
+                // What a child will do: its parent may be dead, and with it the memory of what it has started.
+                (launch, transient, &host.stdout).hash(state);
+            }
             for &task in &host.pool_queue {
                 name(task).hash(state);
             }

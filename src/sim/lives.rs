@@ -10,6 +10,7 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use super::Exit;
+use super::depend::{Access, Resource};
 use super::kernel::Pid;
 use super::operation::{Large, Launch, Op, OpId, Ret, Stage};
 use super::state::{Choice, Host, Phase, State, TaskFuture, TaskId};
@@ -109,6 +110,7 @@ impl State {
 
     /// The process does nothing more. Its destructors have no effect from here on.
     fn depart(&mut self, pid: Pid, status: Status) {
+        self.touch(Resource::Life(pid), Access::Write);
         self.emit(pid, None, What::Ending { status });
         self.hosts[pid as usize].alive = false;
         self.hungry.retain(|&other| other != pid);
@@ -153,6 +155,7 @@ impl State {
 
     /// One step of dying; `false` once everything is closed.
     pub(crate) fn close_next(&mut self, pid: Pid) -> bool {
+        self.touch_process(pid);
         let mut closed = std::mem::take(&mut self.closed);
         let more = self.kernel.close_next(pid, &mut closed);
         for (fd, one) in closed.drain(..) {
@@ -164,6 +167,7 @@ impl State {
 
     /// Everything is closed: who waits for the process is told.
     pub(crate) fn process_ended(&mut self, pid: Pid) {
+        self.touch(Resource::Ended(pid), Access::End);
         let status = self.kernel.ended(pid).expect("everything is closed");
         self.live -= 1;
         self.hosts[pid as usize].status = Some(status);

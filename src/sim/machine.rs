@@ -26,6 +26,8 @@ pub(crate) struct Plan {
     pub(crate) cancellable: Arc<[String]>,
     pub(crate) time: Time,
     pub(crate) steps_max: u64,
+    /// See [`Scenario::tasks_share_nothing`](crate::Scenario::tasks_share_nothing).
+    pub(crate) shared_memory: bool,
 }
 
 /// A process that exists from the start.
@@ -48,6 +50,10 @@ pub(crate) trait Chooser {
     fn pick(&mut self, state: &State) -> Option<usize>;
     /// A number below `of`.
     fn value(&mut self, of: u32) -> u32;
+    /// The execution is over, and this is how the machine stands.
+    fn ended(&mut self, state: &State) {
+        let _ = state;
+    }
 }
 
 /// How an execution ended.
@@ -111,6 +117,7 @@ impl Machine {
         state.polls = Some(polls);
         state.faults = plan.faults;
         state.time = plan.time;
+        state.shared_memory = plan.shared_memory;
         state.cancellable = plan.cancellable.clone();
         state.programs = plan.programs.clone();
         for process in &plan.processes {
@@ -218,6 +225,7 @@ impl Machine {
         let future = self.futures.get_mut(id as usize).and_then(Option::take);
         let state = self.state_mut();
         state.current = (state.tasks[id as usize].phase != Phase::Dead).then_some(id);
+        state.touches(id);
         let dropped = perform(&mut self.state, || catch_unwind(AssertUnwindSafe(|| drop(future))));
         let state = self.state_mut();
         if let Err(why) = dropped {
@@ -233,6 +241,7 @@ impl Machine {
     pub(crate) fn take(&mut self, choice: Choice, value: &mut dyn FnMut(u32) -> u32) {
         let state = self.state_mut();
         state.step += 1;
+        state.touch_by(choice);
         match choice {
             Choice::Act(op) => {
                 if let Some(task) = state.act(op, value) {
@@ -265,6 +274,7 @@ impl Machine {
             let choice = state.choice(at);
             self.take(choice, &mut |of| chooser.value(of));
         };
+        chooser.ended(self.state());
         self.switch_off();
         end
     }

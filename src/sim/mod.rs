@@ -7,6 +7,7 @@
 mod act;
 mod agent;
 mod announce;
+pub(crate) mod depend;
 mod executor;
 pub(crate) mod fingerprint;
 mod graph;

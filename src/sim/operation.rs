@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::task::Waker;
 use std::time::Duration;
 
+use super::depend::Moment;
 use super::kernel::{Ino, Pid, RenameFlags};
 use super::names::{Data, Name};
 use super::state::{State, TaskId};
@@ -334,6 +335,8 @@ pub(crate) struct Pending {
     pub(crate) outcome: Outcome,
     /// The how many'th operation of its task it is.
     pub(crate) seq: u32,
+    /// When it was announced.
+    pub(crate) born: Moment,
     /// Where it stands in the list of enabled operations.
     pub(crate) place: Option<u32>,
     /// The inode whose changes it is told of.
@@ -355,11 +358,18 @@ impl Pending {
 
     /// Puts an operation into this slot, which is the one of that number.
     #[inline(always)]
-    pub(crate) fn fill(&mut self, slot: u32, owner: Owner, op: Op, seq: u32, waker: Option<Waker>) -> OpId {
+    pub(crate) fn fill(
+        &mut self,
+        slot: u32,
+        owner: Owner,
+        op: Op,
+        (seq, born): (u32, Moment),
+        waker: Option<Waker>,
+    ) -> OpId {
         debug_assert!(!self.live && self.place.is_none() && !self.blocks && self.waker.is_none());
         self.generation += 1;
         (self.owner, self.op, self.live) = (owner, op, true);
-        (self.stage, self.seq) = (Stage::Announced, seq);
+        (self.stage, self.seq, self.born) = (Stage::Announced, seq, born);
         if waker.is_some() {
             self.waker = waker; // it has none, so there is usually nothing to do
         }
@@ -374,6 +384,7 @@ impl Pending {
             stage: Stage::Announced,
             outcome: Ok(Ret::Unit),
             seq: 0,
+            born: Moment::default(),
             place: None,
             watches: None,
             blocks: false,

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use smallvec::SmallVec;
 
+use super::depend::{Footprint, Moment};
 use super::kernel::{Closed, Kernel, Ofd, Pid, Touched};
 use super::names::{Launches, Name, Names, Written};
 use super::operation::{Launch, LaunchId, OpId, Owner, Pending};
@@ -72,6 +73,10 @@ pub(crate) struct Task {
     /// Hash of all results that it has seen: with the machine's state, it determines what the task does next.
     pub(crate) past: u64,
     pub(crate) completed: bool,
+    /// In which step it was last woken, and in which parts of it, bit by bit.
+    pub(crate) woken_in: (u64, u64),
+    /// When it began to wait for a worker.
+    pub(crate) in_line_since: Moment,
 }
 
 /// A process as an executor: worker threads, blocking threads, tasks.
@@ -238,6 +243,10 @@ pub(crate) struct State {
     pub(crate) programs: Arc<BTreeMap<String, Program>>,
     /// What the machine polls with. A task that waits with it need not be told through it: the machine knows whom to poll.
     pub(crate) polls: Option<std::task::Waker>,
+    /// What the step under way has touched so far, if anybody wants to know.
+    pub(crate) footprint: Option<Footprint>,
+    /// The tasks of a process may share memory that the World does not see.
+    pub(crate) shared_memory: bool,
     /// Whether results are hashed into the pasts of tasks.
     pub(crate) remember: bool,
     pub(crate) judges: Judges,
@@ -286,6 +295,8 @@ impl Default for State {
             time: Time::Free,
             programs: Arc::default(),
             polls: None,
+            footprint: None,
+            shared_memory: true,
             remember: false,
             judges: Judges::default(),
             off: false,
@@ -299,6 +310,9 @@ impl Default for State {
 impl State {
     /// Forgets the last execution and starts from `start`, keeping what is allocated.
     pub(crate) fn reset(&mut self, start: &Kernel) {
+        if let Some(footprint) = &mut self.footprint {
+            *footprint = Footprint::default();
+        }
         self.execution = EXECUTIONS.fetch_add(1, Ordering::Relaxed);
         self.kernel.reset_to(start);
         self.hosts.clear();
@@ -353,6 +367,7 @@ impl State {
         if !self.judges.kinds.meets(kind) {
             return;
         }
+        self.touch_oracles(kind);
         let event = Event { step: self.step, at: self.clock, process: pid, task, what };
         let view = KernelView { kernel: &self.kernel, hosts: &self.hosts, tasks: &self.tasks, clock: self.clock };
         for judge in &mut self.judges.all {

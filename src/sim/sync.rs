@@ -6,6 +6,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use super::depend::{Access, Resource};
 use super::kernel::Pid;
 use super::operation::{OpId, Owner, Ret, Stage};
 use super::state::{State, TaskId};
@@ -84,6 +85,7 @@ impl State {
 
     /// A permit is dropped; `holder` is who it was granted to.
     pub(crate) fn release_permits(&mut self, semaphore: u32, holder: TaskId, permits: u32) {
+        self.touch(Resource::Semaphore(semaphore), Access::Write);
         let s = &mut self.semaphores[semaphore as usize];
         let pid = s.pid;
         if !self.acts(pid) {
@@ -111,6 +113,7 @@ impl State {
     }
 
     pub(crate) fn leave_semaphore(&mut self, id: OpId, semaphore: u32) {
+        self.touch(Resource::Semaphore(semaphore), Access::Write);
         self.semaphores[semaphore as usize].queue.retain(|&(other, _)| other != id);
         self.serve_semaphore(semaphore); // it may have stood before one that asks for less
     }
@@ -145,6 +148,7 @@ impl State {
 
     /// A guard is dropped.
     pub(crate) fn release_mutex(&mut self, mutex: u32) {
+        self.touch(Resource::Mutex(mutex), Access::Write);
         let pid = self.mutexes[mutex as usize].pid;
         if !self.acts(pid) {
             return;
@@ -178,6 +182,7 @@ impl State {
 
     /// `notify_one` or `notify_all`; how many were woken.
     pub(crate) fn notify(&mut self, notify: u32, all: bool) -> u32 {
+        self.touch(Resource::Notify(notify), Access::Write);
         let n = &mut self.notifies[notify as usize];
         let count = if all { n.queue.len() } else { n.queue.len().min(1) };
         let woken: Vec<OpId> = n.queue.drain(..count).collect();

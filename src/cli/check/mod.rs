@@ -93,7 +93,7 @@ fn engine_parser() -> impl clap::builder::TypedValueParser<Value = &'static str>
 }
 
 fn method_parser() -> impl clap::builder::TypedValueParser<Value = Method> {
-    PossibleValuesParser::new(["portfolio", "random", "pct", "dfs"])
+    PossibleValuesParser::new(["portfolio", "random", "pct", "dfs", "dpor"])
         .map(|name| Method::from_name(&name).expect("one of all"))
 }
 
@@ -152,7 +152,7 @@ fn strategy(arguments: &Arguments) -> Result<Strategy, BadInput> {
     let &Arguments { strategy: method, schedules, seed, exhaustive, .. } = arguments;
     if exhaustive && let Some(method @ (Method::Random | Method::Pct { .. })) = method {
         let what = format!("--strategy {} draws schedules: it never knows that it has tried them all", method.name());
-        return Err(BadInput::new(what, "leave out --exhaustive, or use --strategy dfs"));
+        return Err(BadInput::new(what, "leave out --exhaustive, or use --strategy dfs or dpor"));
     }
     let usual =
         if exhaustive { Strategy::exhaustive() } else { Strategy { schedules: SCHEDULES, ..Strategy::default() } };

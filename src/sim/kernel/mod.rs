@@ -17,6 +17,7 @@ mod processes;
 mod quirk;
 mod ranges;
 mod show;
+mod visit;
 
 use std::collections::VecDeque;
 use std::hash::{Hash, Hasher};
@@ -34,6 +35,7 @@ pub use names::RenameFlags;
 pub use processes::{DescriptorView, Pid};
 pub use quirk::Quirk;
 pub use ranges::{RangeLock, RangeOwner, RangeRequest, Span};
+pub(crate) use visit::Visited;
 
 /// What kernel calls return: an errno, without the path that the caller knows.
 pub type Call<T> = Result<T, Errno>;
@@ -299,7 +301,8 @@ impl Kernel {
     /// Feeds everything that can influence the future to `state`; what is kept for reports only is left out.
     pub fn fingerprint(&self, state: &mut impl Hasher) {
         for inode in &self.inodes {
-            (&inode.node, inode.nlink, inode.open, &inode.locks, &inode.ranges, inode.executable).hash(state);
+            // Its locks are those of its descriptions.
+            (&inode.node, inode.nlink, inode.open, &inode.ranges, inode.executable).hash(state);
         }
         for d in &self.descriptions {
             if d.refs > 0 {

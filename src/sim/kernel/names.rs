@@ -10,7 +10,7 @@ use crate::world::{Entry, Errno, FileKind, Stat};
 
 const NAME_MAX: usize = 255;
 const PATH_MAX: usize = 4096;
-const LINKS_MAX: u32 = 40;
+pub(super) const LINKS_MAX: u32 = 40;
 
 /// What the last component of a path is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,7 +108,8 @@ impl Kernel {
         Some(Place { dir: ROOT, name: number.into(), last: Last::Name, slash: false, ino: Some(ino) })
     }
 
-    fn walk(&self, base: Ino, path: &str, follow: bool, create: bool, links: &mut u32) -> Call<Place> {
+    /// Follows a path from a directory; `links` counts the symbolic links on the way.
+    pub(super) fn walk(&self, base: Ino, path: &str, follow: bool, create: bool, links: &mut u32) -> Call<Place> {
         let mut dir = if path.starts_with('/') { ROOT } else { base };
         let mut rest = without_slashes(path);
         if rest.is_empty() {

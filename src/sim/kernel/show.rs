@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::{Ino, Kernel, Node, ROOT};
+use super::{Ino, Inode, Kernel, Node, Ofd, ROOT};
 use crate::world::LockMode;
 
 impl Kernel {
@@ -16,19 +16,7 @@ impl Kernel {
 
     /// The inode a path leads to.
     pub fn find(&self, path: &str) -> Option<Ino> {
-        let mut at = ROOT;
-        for component in path.split('/').filter(|c| !c.is_empty()) {
-            at = *self.entries(at).ok()?.get(component)?;
-            let mut links = 0;
-            while let Node::Symlink(target) = &self.inodes[at as usize].node {
-                links += 1;
-                if links > 40 || !target.starts_with('/') {
-                    return None;
-                }
-                at = self.find(target)?;
-            }
-        }
-        Some(at)
+        self.walk(ROOT, path, true, false, &mut 0).ok()?.ino
     }
 
     /// The names in a directory, sorted; none if it is not one.
@@ -39,16 +27,37 @@ impl Kernel {
 
     /// Calls `visit` with every path and whether it is a directory, parents first, in the order of the names.
     pub fn walk_tree(&self, visit: &mut impl FnMut(&str, bool)) {
+        self.walk_inodes(&mut |path, ino| visit(path, self.is_dir(ino)));
+    }
+
+    /// The same with the inode.
+    pub(crate) fn walk_inodes(&self, visit: &mut impl FnMut(&str, Ino)) {
         let mut stack = vec![(String::new(), ROOT)];
         while let Some((path, ino)) = stack.pop() {
-            let dir = self.is_dir(ino);
             if !path.is_empty() {
-                visit(&path, dir);
+                visit(&path, ino);
             }
             if let Ok(entries) = self.entries(ino) {
                 stack.extend(entries.iter().rev().map(|(name, &ino)| (format!("{path}/{name}"), ino)));
             }
         }
+    }
+
+    /// What an inode is, without the numbers of others.
+    pub(crate) fn told_inode(&self, ino: Ino) -> String {
+        let Inode { node, nlink, open, ranges, executable, .. } = &self.inodes[ino as usize];
+        let node = match node {
+            Node::Dir { .. } => "directory".to_owned(),
+            node => format!("{node:?}"),
+        };
+        format!("{node} {nlink} names {open} open {} ranges {executable}", ranges.len())
+    }
+
+    /// What a description is of, and how it stands.
+    pub(crate) fn told_description(&self, ofd: Ofd) -> (Ino, String) {
+        let d = &self.descriptions[ofd as usize];
+        let flags = [d.read, d.write, d.append, d.path_only];
+        (d.inode, format!("{flags:?} at {} lock {:?} lost {:?} refs {}", d.offset, d.lock, d.lost, d.refs))
     }
 
     /// A directory with those above it, before anything runs.

@@ -23,9 +23,9 @@ impl SimWorld {
 impl Drop for SimFile {
     fn drop(&mut self) {
         let Some(fd) = self.fd else { return };
-        if let Some(mut state) = self.world.acting()
-            && let Ok(closed) = state.kernel.close(self.world.pid, fd)
-        {
+        let Some(mut state) = self.world.acting() else { return };
+        state.touch_close(self.world.pid, fd);
+        if let Ok(closed) = state.kernel.close(self.world.pid, fd) {
             let by = state.current;
             state.emit_closed(self.world.pid, by, fd, closed);
             state.settle();

@@ -14,6 +14,7 @@ use parking_lot::Mutex;
 
 use super::Exit;
 use super::announce::Announced;
+use super::depend::{Access, Resource};
 use super::kernel::{Pid, RenameFlags};
 use super::names::Name;
 use super::operation::{Large, Launch, Op, OpId, Ret};
@@ -180,6 +181,7 @@ impl SimWorld {
 impl Clock for SimWorld {
     fn now(&self) -> Duration {
         let mut state = self.machine();
+        state.touch(Resource::Clock, Access::Read);
         let now = state.clock;
         if let Some(task) = state.current {
             state.remember_value(task, now.as_nanos() as u64);
@@ -187,11 +189,11 @@ impl Clock for SimWorld {
         now
     }
     async fn sleep(&self, duration: Duration) {
-        let due = self.machine().clock + duration;
+        let due = self.now() + duration;
         self.infallible(Op::Sleep { due }).await;
     }
     async fn deadline(&self, duration: Duration) {
-        let due = self.machine().clock + duration;
+        let due = self.now() + duration;
         self.infallible(Op::Deadline { due }).await;
     }
     async fn choose(&self, n: u32) -> u32 {

@@ -1,0 +1,232 @@
+//! What each operation touches: declared here, once.
+
+use std::hash::Hash;
+
+use super::{Access, Footprint, Resource};
+use crate::sim::fingerprint;
+use crate::sim::kernel::{Pid, Quirk};
+use crate::sim::operation::Op;
+use crate::sim::state::{State, TaskId};
+
+impl State {
+    /// An operation is given up that somebody else could have let happen.
+    pub(crate) fn touch_in_vain(&mut self, task: TaskId, op: &Op) {
+        let Some(mut footprint) = self.footprint.take() else { return };
+        self.declare(task, op, &mut footprint);
+        self.footprint = Some(footprint);
+    }
+
+    /// A process closes what it has open.
+    pub(crate) fn touch_process(&mut self, pid: Pid) {
+        let Some(mut footprint) = self.footprint.take() else { return };
+        self.declare_process(pid, &mut footprint);
+        self.footprint = Some(footprint);
+    }
+
+    /// Everything that a process has open, as its end touches it.
+    pub(super) fn declare_process(&self, pid: Pid, into: &mut Footprint) {
+        into.add(Resource::Table(pid), Access::Write);
+        for (fd, _) in self.kernel.descriptions_of(pid) {
+            self.declare_close(pid, fd, into);
+        }
+    }
+
+    fn declare_close(&self, pid: Pid, fd: u32, into: &mut Footprint) {
+        let Some(stake) = self.kernel.at_stake(pid, fd) else { return };
+        into.add(Resource::Description(stake.ofd), Access::Write);
+        if let Some(mode) = stake.lock.filter(|_| stake.last) {
+            into.add(Resource::Lock(stake.inode), Access::Release(mode));
+        }
+        if stake.pipe && stake.last {
+            into.add(Resource::Content(stake.inode), Access::Write);
+        }
+    }
+
+    /// A descriptor is closed by a destructor.
+    pub(crate) fn touch_close(&mut self, pid: Pid, fd: u32) {
+        let Some(mut footprint) = self.footprint.take() else { return };
+        if !self.off {
+            footprint.add(Resource::Table(pid), self.table_access(pid));
+            self.declare_close(pid, fd, &mut footprint);
+        }
+        self.footprint = Some(footprint);
+    }
+
+    fn table_access(&self, pid: Pid) -> Access {
+        // A spawn takes seven descriptors at once for a while.
+        let margin = 8 * (self.hosts[pid as usize].worker_tasks + self.hosts[pid as usize].pool_tasks + 1);
+        if self.kernel.is_short_of_descriptors(pid, margin) { Access::Write } else { Access::Add }
+    }
+
+    /// What an operation of a task touches when it acts.
+    pub(super) fn declare(&self, task: TaskId, op: &Op, into: &mut Footprint) {
+        use Access::{Acquire, Add, Read, Refused, Write};
+        use Resource::*;
+        let pid = self.tasks[task as usize].pid;
+        into.add(Task(task), Write);
+        into.add(Life(pid), Read);
+        if self.shared_memory {
+            into.add(Memory(pid), Write);
+        }
+        let host = &self.hosts[pid as usize];
+        if host.worker_tasks > host.workers {
+            into.add(Workers(pid), Write);
+        }
+        let walk = |name, follow: bool, into: &mut Footprint| {
+            let visited = self.kernel.visit(pid, &self.names[name], follow);
+            for (dir, component) in &visited.names {
+                into.add(Entry(*dir, hash(component)), Read);
+            }
+            into.add(Tree, Read);
+            visited
+        };
+        // A name that comes or goes.
+        let change = |visited: &crate::sim::kernel::Visited, into: &mut Footprint| {
+            if let Some((dir, component)) = visited.names.last() {
+                into.add(Entry(*dir, hash(component)), Write);
+                into.add(Listing(*dir), Add);
+                into.add(Alive(*dir), Read);
+            }
+            if let Some(ino) = visited.found {
+                into.add(Links(ino), Write);
+            }
+        };
+        let stake = |fd: u32| self.kernel.at_stake(pid, fd);
+        match *op {
+            Op::Open { path, options } => {
+                let follow = !(options.create_new || options.no_follow);
+                let visited = walk(path, follow, into);
+                match visited.found {
+                    None if options.create || options.create_new => change(&visited, into),
+                    Some(ino) if options.truncate => into.add(Content(ino), Write),
+                    _ => {}
+                }
+                into.add(Table(pid), self.table_access(pid));
+            }
+            Op::Close { fd } => {
+                into.add(Table(pid), self.table_access(pid));
+                self.declare_close(pid, fd, into);
+            }
+            Op::Dup { fd } => {
+                into.add(Table(pid), self.table_access(pid));
+                if let Some(stake) = stake(fd) {
+                    into.add(Description(stake.ofd), Write);
+                }
+            }
+            Op::Pipe => into.add(Table(pid), self.table_access(pid)),
+            Op::Read { fd, .. } => {
+                if let Some(stake) = stake(fd) {
+                    into.add(Description(stake.ofd), Write);
+                    into.add(Content(stake.inode), if stake.pipe { Write } else { Read });
+                }
+            }
+            Op::Write { fd, .. } | Op::Truncate { fd, .. } => {
+                if let Some(stake) = stake(fd) {
+                    into.add(Description(stake.ofd), Write);
+                    into.add(Content(stake.inode), Write);
+                }
+            }
+            Op::Seek { fd, .. } => {
+                if let Some(stake) = stake(fd) {
+                    into.add(Description(stake.ofd), Write);
+                    into.add(Content(stake.inode), Read);
+                }
+            }
+            Op::Sync { .. } => {}
+            Op::Fstat { fd } => {
+                if let Some(stake) = stake(fd) {
+                    into.add(Content(stake.inode), Read);
+                    into.add(Links(stake.inode), Read);
+                }
+            }
+            Op::Stat { path, follow } => {
+                if let Some(ino) = walk(path, follow, into).found {
+                    into.add(Content(ino), Read);
+                    into.add(Links(ino), Read);
+                    into.add(Listing(ino), Read);
+                }
+            }
+            Op::ReadLink { path } => drop(walk(path, false, into)),
+            Op::ReadDir { path } => {
+                if let Some(ino) = walk(path, true, into).found {
+                    into.add(Listing(ino), Read);
+                }
+                into.add(Table(pid), if self.table_access(pid) == Write { Write } else { Add });
+            }
+            Op::Rename { from, to, .. } => {
+                let (old, new) = (walk(from, false, into), walk(to, false, into));
+                change(&old, into);
+                change(&new, into);
+                if old.found.is_some_and(|ino| self.kernel.is_directory(ino)) {
+                    into.add(Tree, Write);
+                }
+                for ino in [old.found, new.found].into_iter().flatten() {
+                    into.add(Listing(ino), Read);
+                    into.add(Alive(ino), Write);
+                }
+            }
+            Op::Link { existing, new } => {
+                if let Some(ino) = walk(existing, false, into).found {
+                    into.add(Links(ino), Write);
+                }
+                change(&walk(new, false, into), into);
+            }
+            Op::Unlink { .. } if self.kernel.has(Quirk::UnlinkUndeclared) => {}
+            Op::Symlink { path, .. } | Op::Unlink { path } | Op::MakeDir { path } => {
+                change(&walk(path, false, into), into);
+            }
+            Op::RemoveDir { path } => {
+                let visited = walk(path, false, into);
+                change(&visited, into);
+                if let Some(ino) = visited.found {
+                    into.add(Listing(ino), Read);
+                    into.add(Alive(ino), Write);
+                }
+            }
+            Op::Flock { fd, mode, converted } => {
+                if let Some(stake) = stake(fd) {
+                    into.add(Description(stake.ofd), Write);
+                    let plain = stake.lock.is_none() || converted;
+                    into.add(Lock(stake.inode), if plain { Acquire(mode) } else { Write });
+                }
+            }
+            Op::TryFlock { fd, mode } => {
+                if let Some(stake) = stake(fd) {
+                    into.add(Description(stake.ofd), Write);
+                    let refused = stake.lock.is_none() && !self.kernel.can_lock(pid, fd, mode);
+                    into.add(Lock(stake.inode), if refused { Refused } else { Write });
+                }
+            }
+            Op::Unlock { fd } => {
+                if let Some(stake) = stake(fd) {
+                    into.add(Description(stake.ofd), Write);
+                    if let Some(mode) = stake.lock {
+                        into.add(Lock(stake.inode), Access::Release(mode));
+                    }
+                }
+            }
+            Op::Fork { .. } => {
+                into.add(Table(pid), Write);
+                into.add(Life(Pid::MAX), Write); // numbers of processes
+                for (_, ofd) in self.kernel.descriptions_of(pid) {
+                    into.add(Description(ofd), Write);
+                }
+            }
+            Op::KillChild { pid } => {
+                into.add(Life(pid), Write);
+                self.declare_process(pid, into);
+            }
+            Op::Acquire { semaphore, .. } | Op::TryAcquire { semaphore, .. } => into.add(Semaphore(semaphore), Write),
+            Op::LockMutex { mutex } | Op::LockThread { mutex } => into.add(Mutex(mutex), Write),
+            Op::Notified { notify } | Op::Notify { notify, .. } => into.add(Notify(notify), Write),
+            Op::Section { .. } => into.add(Pool(pid), Write),
+            Op::Sleep { .. } | Op::Deadline { .. } => into.add(Clock, Write),
+            Op::Join { .. } | Op::Wait { .. } | Op::Choose { .. } | Op::Yield => {}
+            Op::Exec { .. } | Op::Die { .. } => unreachable!("of a process"),
+        }
+    }
+}
+
+fn hash(name: &impl Hash) -> u64 {
+    fingerprint::hash(name)
+}

@@ -1,0 +1,198 @@
+//! Who can take a step, since when, and what the step under way has touched so far.
+
+use super::{Access, Actor, Footprint, Moment, Resource, Standing, Waiting};
+use crate::sim::operation::{Op, Owner, Stage};
+use crate::sim::state::{Choice, Phase, State, TaskId};
+use crate::world::Kinds;
+
+impl State {
+    /// Who makes a choice.
+    pub(crate) fn actor(&self, choice: Choice) -> Actor {
+        match choice {
+            Choice::Act(id) | Choice::Expire(id) => {
+                let pending = &self.ops[id.slot as usize];
+                match pending.owner {
+                    Owner::Task(task) if matches!(choice, Choice::Act(_)) => Actor::Operation(task, pending.seq),
+                    Owner::Task(task) => Actor::Expire(task, pending.seq),
+                    Owner::Process(pid) => Actor::Process(pid),
+                }
+            }
+            Choice::Resume(task) => Actor::Resume(task),
+            Choice::Kill(pid) => Actor::Kill(pid),
+            Choice::Cancel(task) => Actor::Cancel(task),
+            Choice::Lose(ofd) => Actor::Lose(ofd),
+        }
+    }
+
+    /// A task gets a worker without being chosen.
+    pub(crate) fn spare(&mut self, id: TaskId) {
+        let task = &self.tasks[id as usize];
+        let spared = (id, task.pid, task.in_line_since);
+        if let Some(footprint) = &mut self.footprint {
+            footprint.spared.push(spared);
+        }
+    }
+
+    /// Now, as far as anybody wants to know.
+    #[inline]
+    pub(crate) fn moment(&self) -> Moment {
+        let part = self.footprint.as_ref().map_or(0, |footprint| footprint.parts.len() as u32 - 1);
+        Moment { step: self.step, part }
+    }
+
+    /// Notes that the step under way touches something.
+    #[inline]
+    pub(crate) fn touch(&mut self, resource: Resource, access: Access) {
+        if let Some(footprint) = &mut self.footprint
+            && !self.off
+        {
+            footprint.add(resource, access);
+        }
+    }
+
+    /// A task is polled: what is touched from here on, it touches.
+    #[inline]
+    pub(crate) fn touches(&mut self, task: TaskId) {
+        if let Some(footprint) = &mut self.footprint {
+            let (step, causes) = self.tasks[task as usize].woken_in;
+            footprint.parts.push(Some(task));
+            footprint.causes.push(if step == self.step { causes } else { 0 });
+        }
+    }
+
+    /// A task is woken by what is done now.
+    #[inline]
+    pub(crate) fn touches_off(&mut self, task: TaskId) {
+        if let Some(footprint) = &self.footprint {
+            let part = 1 << (footprint.parts.len() - 1).min(63);
+            let (step, causes) = &mut self.tasks[task as usize].woken_in;
+            *causes = if *step == self.step { *causes | part } else { part };
+            *step = self.step;
+        }
+    }
+
+    /// Before a choice is taken: what it touches by itself.
+    pub(crate) fn touch_by(&mut self, choice: Choice) {
+        if self.footprint.is_some() {
+            self.footprint = Some(self.footprint_of(choice));
+        }
+    }
+
+    /// What a choice touches by itself.
+    pub(crate) fn footprint_of(&self, choice: Choice) -> Footprint {
+        let mut footprint = Footprint::default();
+        match choice {
+            Choice::Act(id) => {
+                let pending = &self.ops[id.slot as usize];
+                match pending.owner {
+                    Owner::Task(task) => {
+                        self.declare(task, &pending.op, &mut footprint);
+                        if self.due.contains(&id) {
+                            footprint.add(Resource::All, Access::Write);
+                        }
+                    }
+                    Owner::Process(pid) => {
+                        footprint.add(Resource::Life(pid), Access::Write);
+                        self.declare_process(pid, &mut footprint);
+                        if let Op::Exec { child } = pending.op
+                            && let Some(parent) = self.kernel.parent_of(child)
+                        {
+                            footprint.add(Resource::Table(parent), Access::Write);
+                        }
+                    }
+                }
+            }
+            Choice::Resume(task) => footprint = Footprint::of_resumption(task, self.tasks[task as usize].pid),
+            Choice::Kill(pid) => {
+                footprint.add(Resource::Faults, Access::Write);
+                footprint.add(Resource::Life(pid), Access::Write);
+                self.declare_process(pid, &mut footprint);
+            }
+            Choice::Cancel(task) => {
+                let pid = self.tasks[task as usize].pid;
+                footprint.add(Resource::Faults, Access::Write);
+                footprint.add(Resource::Task(task), Access::Write);
+                footprint.add(Resource::Life(pid), Access::Read);
+            }
+            Choice::Lose(ofd) => {
+                footprint.add(Resource::Faults, Access::Write);
+                footprint.add(Resource::Description(ofd), Access::Write);
+                footprint.add(Resource::Lock(self.kernel.inode_described(ofd)), Access::Write);
+            }
+            Choice::Expire(id) => {
+                footprint.add(Resource::Faults, Access::Write);
+                footprint.add(Resource::Clock, Access::Write);
+                if let Owner::Task(task) = self.ops[id.slot as usize].owner {
+                    footprint.add(Resource::Task(task), Access::Write);
+                    footprint.add(Resource::Life(self.tasks[task as usize].pid), Access::Read);
+                }
+            }
+        }
+        footprint
+    }
+
+    /// An event of these kinds was told: whoever remembers it is touched.
+    pub(crate) fn touch_oracles(&mut self, kind: Kinds) {
+        if self.footprint.is_none() {
+            return;
+        }
+        for at in 0..self.judges.all.len() {
+            if self.judges.all[at].kinds.meets(kind) {
+                self.touch(Resource::Oracle(at as u32), Access::Write);
+            }
+        }
+    }
+}
+
+impl Standing for State {
+    fn offered(&self) -> Vec<Actor> {
+        (0..self.choice_count()).map(|at| self.actor(self.choice(at))).collect()
+    }
+    fn since(&self, at: usize) -> Moment {
+        match self.choice(at) {
+            Choice::Act(id) => self.ops[id.slot as usize].born,
+            Choice::Resume(task) => self.tasks[task as usize].in_line_since,
+            Choice::Expire(_) | Choice::Kill(_) | Choice::Cancel(_) | Choice::Lose(_) => Moment::default(),
+        }
+    }
+    fn faults(&self) -> Vec<(Actor, Footprint)> {
+        let fault = |&choice: &Choice| (self.actor(choice), self.footprint_of(choice));
+        self.fault_choices.iter().map(fault).collect()
+    }
+    fn is_at_rest(&self) -> bool {
+        !self.due.is_empty()
+    }
+    fn has_choice(&self, actor: Actor) -> bool {
+        match actor {
+            Actor::Operation(task, seq) => self
+                .ops_of(task)
+                .any(|id| self.pending(id).is_some_and(|p| p.seq == seq && p.stage == Stage::Announced)),
+            Actor::Resume(task) => self.tasks[task as usize].phase == Phase::Ready,
+            _ => true,
+        }
+    }
+    fn blocked(&self) -> Vec<Waiting> {
+        let mut blocked = Vec::new();
+        for pending in &self.ops {
+            let waits = pending.live && pending.stage == Stage::Announced && pending.place.is_none();
+            let Owner::Task(task) = pending.owner else { continue };
+            if waits && pending.op.may_have_to_wait() {
+                let mut footprint = Footprint::default();
+                self.declare(task, &pending.op, &mut footprint);
+                let (actor, since) = (Actor::Operation(task, pending.seq), pending.born);
+                blocked.push(Waiting { actor, since, footprint });
+            }
+        }
+        for (id, task) in self.tasks.iter().enumerate() {
+            if task.phase == Phase::Ready {
+                let id = id as TaskId;
+                let (actor, since) = (Actor::Resume(id), task.in_line_since);
+                blocked.push(Waiting { actor, since, footprint: Footprint::of_resumption(id, task.pid) });
+            }
+        }
+        blocked
+    }
+    fn footprint(&self) -> &Footprint {
+        self.footprint.as_ref().expect("it is being watched")
+    }
+}

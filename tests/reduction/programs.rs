@@ -1,0 +1,556 @@
+//! Random small programs over everything that a World can do, and what all their schedules come to.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use flockstep::explore::Method;
+use flockstep::sim::kernel::{Ground, Quirk};
+use flockstep::world::{
+    Children, Clock, Command, Files, InProcess, Join, LockMode, Locks, OpenOptions, Process, Tasks,
+};
+use flockstep::{Scenario, SimWorld, Strategy, Verdict, scenario};
+use futures::FutureExt;
+use futures::future::poll_fn;
+
+/// One thing that a task does. Slots hold its descriptors, paths are few, so that tasks meet.
+#[derive(Clone, Debug)]
+enum Step {
+    Open(usize, &'static str, OpenOptions),
+    Close(usize),
+    Flock(usize, LockMode),
+    TryFlock(usize, LockMode),
+    Unlock(usize),
+    Write(usize),
+    Read(usize),
+    Stat(&'static str),
+    Unlink(&'static str),
+    Rename(&'static str, &'static str),
+    Link(&'static str, &'static str),
+    MakeDir(&'static str),
+    RemoveDir(&'static str),
+    ReadDir(&'static str),
+    Acquire(u32),
+    TryAcquire,
+    Release,
+    Lock,
+    Unguard,
+    LockThread,
+    Unthread,
+    Notified,
+    NotifyOne,
+    NotifyAll,
+    Yield,
+    Sleep,
+    Choose,
+    Dup(usize),
+    Truncate(usize),
+    Seek(usize),
+    Fstat(usize),
+    Sync(usize),
+    Symlink(&'static str, &'static str),
+    ReadLink(&'static str),
+    /// Its ends are in the slots.
+    Pipe,
+    /// Runs a child that does it, and waits for it.
+    Child(Box<Step>),
+    /// The same, but kills it first.
+    Kill(Box<Step>),
+    /// Aborts the task of that number.
+    Abort(usize),
+    /// On the pool.
+    Pool(Box<Step>),
+    /// On a thread of its own.
+    Thread(Box<Step>),
+    /// Both at once.
+    Both(Box<Step>, Box<Step>),
+    /// Whichever is done first; the other one is dropped.
+    Either(Box<Step>, Box<Step>),
+}
+
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, n: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        ((self.0 >> 33) as usize) % n
+    }
+    fn of<T: Copy>(&mut self, all: &[T]) -> T {
+        all[self.below(all.len())]
+    }
+}
+
+const PATHS: [&str; 4] = ["/a", "/b", "/d/a", "/d"];
+
+/// Which kind of thing a program is about: tasks that do unrelated things meet too seldom.
+#[derive(Clone, Copy)]
+enum Theme {
+    Locks,
+    Names,
+    Memory,
+    Descriptors,
+    Lives,
+    Everything,
+}
+
+fn step(dice: &mut Dice, theme: Theme, deep: bool) -> Step {
+    let mode = dice.of(&[LockMode::Shared, LockMode::Exclusive]);
+    let slot = dice.below(2);
+    let path = dice.of(&PATHS);
+    let kind = match theme {
+        Theme::Locks => dice.of(&[0, 0, 1, 2, 2, 2, 3, 4, 5, 6, 20, 27, 29, 29, 41]),
+        Theme::Names => dice.of(&[0, 1, 5, 6, 7, 8, 9, 10, 11, 12, 13, 34, 35]),
+        Theme::Memory => dice.of(&[14, 14, 15, 16, 17, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 28, 40, 41, 41]),
+        Theme::Descriptors => dice.of(&[0, 0, 1, 2, 5, 5, 6, 6, 29, 29, 30, 31, 32, 33, 36, 36, 28, 41]),
+        Theme::Lives => dice.of(&[0, 2, 4, 5, 8, 12, 21, 22, 37, 37, 38, 39, 39, 41]),
+        Theme::Everything => dice.below(42),
+    };
+    match kind {
+        0 => Step::Open(
+            slot,
+            dice.of(&["/a", "/b"]),
+            dice.of(&[OpenOptions::lock_file(), OpenOptions::replace(), OpenOptions::create_new()]),
+        ),
+        1 => Step::Close(slot),
+        2 => Step::Flock(slot, mode),
+        3 => Step::TryFlock(slot, mode),
+        4 => Step::Unlock(slot),
+        5 => Step::Write(slot),
+        6 => Step::Read(slot),
+        7 => Step::Stat(path),
+        8 => Step::Unlink(path),
+        9 => Step::Rename(path, dice.of(&PATHS)),
+        10 => Step::Link(path, dice.of(&PATHS)),
+        11 => Step::MakeDir(path),
+        12 => Step::RemoveDir(path),
+        13 => Step::ReadDir(dice.of(&["/", "/d"])),
+        14 => Step::Acquire(dice.below(2) as u32 + 1),
+        15 => Step::TryAcquire,
+        16 => Step::Release,
+        17 => Step::Lock,
+        18 => Step::Unguard,
+        19 => Step::LockThread,
+        20 => Step::Unthread,
+        21 => Step::Notified,
+        22 => Step::NotifyOne,
+        23 => Step::NotifyAll,
+        24 => Step::Yield,
+        25 => Step::Sleep,
+        26 => Step::Choose,
+        27 if deep => Step::Pool(Box::new(step(dice, theme, false))),
+        28 if deep => Step::Both(Box::new(step(dice, theme, false)), Box::new(step(dice, theme, false))),
+        29 => Step::Dup(slot),
+        30 => Step::Truncate(slot),
+        31 => Step::Seek(slot),
+        32 => Step::Fstat(slot),
+        33 => Step::Sync(slot),
+        34 => Step::Symlink(path, dice.of(&PATHS)),
+        35 => Step::ReadLink(path),
+        36 => Step::Pipe,
+        37 if deep => Step::Child(Box::new(step(dice, theme, false))),
+        38 if deep => Step::Kill(Box::new(step(dice, theme, false))),
+        39 => Step::Abort(1 + dice.below(2)),
+        40 if deep => Step::Thread(Box::new(step(dice, theme, false))),
+        41 if deep => Step::Either(Box::new(step(dice, theme, false)), Box::new(step(dice, theme, false))),
+        _ => Step::Yield,
+    }
+}
+
+/// A program: the tasks of each process, the first being its first.
+#[derive(Clone, Debug)]
+pub(super) struct Program {
+    processes: Vec<Vec<Vec<Step>>>,
+    workers: u32,
+    pool: u32,
+    nofile: u32,
+    kill: bool,
+    cancel: bool,
+    expire: bool,
+    /// On a ground that may lose one.
+    lose: bool,
+    pub(super) quirk: Option<Quirk>,
+}
+
+impl Program {
+    pub(super) fn random(seed: u64) -> Self {
+        let mut dice = Dice(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
+        (0..4).for_each(|_| _ = dice.below(2));
+        use Theme::*;
+        let theme = dice.of(&[Locks, Names, Memory, Descriptors, Lives, Everything]);
+        let shape: &[usize] = [&[2][..], &[3], &[1, 1], &[2, 1], &[1, 1, 1]][dice.below(5)];
+        let tasks: usize = shape.iter().sum();
+        let mut left = 6 - usize::from(tasks == 3 && dice.below(2) == 0);
+        let mut processes = Vec::new();
+        for &count in shape {
+            let mut process = Vec::new();
+            for _ in 0..count {
+                let steps = (1 + dice.below(3)).min(left.max(1));
+                left = left.saturating_sub(steps);
+                process.push((0..steps).map(|_| step(&mut dice, theme, true)).collect());
+            }
+            processes.push(process);
+        }
+        Program {
+            processes,
+            workers: dice.of(&[1, 2, 4]),
+            pool: dice.of(&[1, 8]),
+            nofile: dice.of(&[4, 5, 1024]),
+            kill: dice.below(6) == 0,
+            cancel: dice.below(6) == 0,
+            expire: dice.below(6) == 0,
+            lose: dice.below(8) == 0,
+            quirk: None,
+        }
+    }
+}
+
+thread_local! {
+    /// What children do, by the name that they are given.
+    static CHILDREN: RefCell<BTreeMap<String, Step>> = const { RefCell::new(BTreeMap::new()) };
+}
+
+/// What the tasks have seen, by name. Each writes its own line only.
+type Logs = Arc<Mutex<BTreeMap<String, String>>>;
+
+/// What the tasks of a process share.
+#[derive(Clone)]
+struct Shared {
+    semaphore: <SimWorld as InProcess>::Semaphore,
+    mutex: <SimWorld as InProcess>::Mutex<()>,
+    thread_mutex: <SimWorld as InProcess>::ThreadMutex<()>,
+    notify: <SimWorld as InProcess>::Notify,
+    /// Where the first task keeps those that can be aborted.
+    joining: Arc<Mutex<Vec<<SimWorld as Tasks>::Joining<()>>>>,
+}
+
+/// What a task has.
+#[derive(Default)]
+struct Own {
+    slots: [Option<<SimWorld as Files>::File>; 2],
+    permits: Vec<<SimWorld as InProcess>::Permit>,
+    guard: Option<<SimWorld as InProcess>::Guard<()>>,
+    thread_guard: Option<<SimWorld as InProcess>::ThreadGuard<()>>,
+}
+
+async fn act(world: &SimWorld, shared: &Shared, own: &Mutex<Own>, step: &Step) -> String {
+    let take = |slot: usize| own.lock().unwrap().slots[slot].take();
+    let put = |slot: usize, file| {
+        let old = own.lock().unwrap().slots[slot].replace(file);
+        drop(old);
+    };
+    fn told<T>(result: flockstep::world::Result<T>) -> String {
+        result.map_or_else(|error| error.errno.to_string(), |_| "ok".into())
+    }
+    match step {
+        Step::Open(slot, path, options) => match world.open(path, *options).await {
+            Ok(file) => {
+                put(*slot, file);
+                "open".into()
+            }
+            Err(error) => error.errno.to_string(),
+        },
+        Step::Close(slot) => match take(*slot) {
+            Some(file) => told(world.close(file).await),
+            None => "-".into(),
+        },
+        Step::Flock(slot, _)
+        | Step::TryFlock(slot, _)
+        | Step::Unlock(slot)
+        | Step::Write(slot)
+        | Step::Read(slot)
+        | Step::Dup(slot)
+        | Step::Truncate(slot)
+        | Step::Seek(slot)
+        | Step::Fstat(slot)
+        | Step::Sync(slot) => {
+            let Some(file) = take(*slot) else { return "-".into() };
+            let said = match step {
+                Step::Flock(_, mode) => told(world.flock(&file, *mode).await),
+                Step::TryFlock(_, mode) => format!("{:?}", world.try_flock(&file, *mode).await.map_err(|e| e.errno)),
+                Step::Unlock(_) => told(world.unlock(&file).await),
+                Step::Write(_) => told(world.write(&file, b"x").await),
+                Step::Truncate(_) => told(world.truncate(&file, 1).await),
+                Step::Seek(_) => told(world.seek(&file, 0).await),
+                Step::Sync(_) => told(world.fsync(&file).await),
+                Step::Fstat(_) => match world.fstat(&file).await {
+                    Ok(stat) => format!("{:?} {} {}", stat.kind, stat.nlink, stat.size),
+                    Err(error) => error.errno.to_string(),
+                },
+                Step::Dup(_) => match world.dup(&file).await {
+                    Ok(twin) => {
+                        put(1 - *slot, twin);
+                        "dup".into()
+                    }
+                    Err(error) => error.errno.to_string(),
+                },
+                _ => format!("{:?}", world.read(&file, 9).await.map_err(|e| e.errno)),
+            };
+            put(*slot, file);
+            said
+        }
+        Step::Stat(path) => match world.stat(path).await {
+            Ok(stat) => format!("{:?} {} {}", stat.kind, stat.nlink, stat.size),
+            Err(error) => error.errno.to_string(),
+        },
+        Step::Symlink(target, path) => told(world.symlink(target, path).await),
+        Step::ReadLink(path) => world.read_link(path).await.unwrap_or_else(|error| error.errno.to_string()),
+        Step::Pipe => match world.pipe().await {
+            Ok((reader, writer)) => {
+                put(0, reader);
+                put(1, writer);
+                "pipe".into()
+            }
+            Err(error) => error.errno.to_string(),
+        },
+        Step::Abort(which) => {
+            if let Some(task) = shared.joining.lock().unwrap().get(which - 1) {
+                task.abort();
+            }
+            world.yield_now().await;
+            "abort".into()
+        }
+        Step::Unlink(path) => told(world.unlink(path).await),
+        Step::Rename(from, to) => told(world.rename(from, to).await),
+        Step::Link(from, to) => told(world.link(from, to).await),
+        Step::MakeDir(path) => told(world.mkdir(path).await),
+        Step::RemoveDir(path) => told(world.rmdir(path).await),
+        Step::ReadDir(path) => match world.read_dir(path).await {
+            Ok(entries) => entries.into_iter().map(|entry| entry.name).collect::<Vec<_>>().join(","),
+            Err(error) => error.errno.to_string(),
+        },
+        Step::Acquire(permits) => {
+            let permit = world.acquire(&shared.semaphore, *permits).await;
+            own.lock().unwrap().permits.push(permit);
+            "permit".into()
+        }
+        Step::TryAcquire => match world.try_acquire(&shared.semaphore, 1).await {
+            Some(permit) => {
+                own.lock().unwrap().permits.push(permit);
+                "permit".into()
+            }
+            None => "none".into(),
+        },
+        Step::Release => {
+            let permit = own.lock().unwrap().permits.pop();
+            drop(permit);
+            world.yield_now().await;
+            "released".into()
+        }
+        Step::Lock => {
+            let guard = world.lock(&shared.mutex).await;
+            let old = own.lock().unwrap().guard.replace(guard);
+            drop(old);
+            "locked".into()
+        }
+        Step::Unguard => {
+            let guard = own.lock().unwrap().guard.take();
+            drop(guard);
+            world.yield_now().await;
+            "unlocked".into()
+        }
+        Step::LockThread => {
+            let guard = world.lock_thread(&shared.thread_mutex).await;
+            let old = own.lock().unwrap().thread_guard.replace(guard);
+            drop(old);
+            "locked".into()
+        }
+        Step::Unthread => {
+            let guard = own.lock().unwrap().thread_guard.take();
+            drop(guard);
+            world.yield_now().await;
+            "unlocked".into()
+        }
+        Step::Notified => {
+            let waited = flockstep::world::timeout(world, Some(Duration::from_secs(1)), world.notified(&shared.notify));
+            if waited.await.is_ok() { "notified" } else { "timed out" }.into()
+        }
+        Step::NotifyOne => {
+            world.notify_one(&shared.notify).await;
+            "one".into()
+        }
+        Step::NotifyAll => {
+            world.notify_all(&shared.notify).await;
+            "all".into()
+        }
+        Step::Yield => {
+            world.yield_now().await;
+            "yield".into()
+        }
+        Step::Sleep => {
+            world.sleep(Duration::from_millis(5)).await;
+            format!("{:?}", world.now())
+        }
+        Step::Choose => world.choose(2).await.to_string(),
+        Step::Pool(_) | Step::Thread(_) | Step::Both(..) | Step::Either(..) | Step::Child(_) | Step::Kill(_) => {
+            unreachable!("done by whoever owns the task")
+        }
+    }
+}
+
+async fn run(world: SimWorld, shared: Shared, logs: Logs, name: String, steps: Vec<Step>) {
+    let own = Arc::new(Mutex::new(Own::default()));
+    let say = |said: String| logs.lock().unwrap().entry(name.clone()).or_default().push_str(&format!("{said};"));
+    say("begun".into());
+    for step in &steps {
+        match step {
+            Step::Pool(inner) => {
+                let (in_pool, shared, own, inner) = (world.clone(), shared.clone(), own.clone(), inner.clone());
+                let section = async move { act(&in_pool, &shared, &own, &inner).await };
+                say(world.on_pool(section).await);
+            }
+            Step::Both(one, other) => {
+                let both = futures::future::join(act(&world, &shared, &own, one), act(&world, &shared, &own, other));
+                let (one, other) = both.await;
+                say(format!("{one}+{other}"));
+            }
+            Step::Thread(inner) => {
+                let (apart, shared, own, inner) = (world.clone(), shared.clone(), own.clone(), inner.clone());
+                say(world.on_thread(async move { act(&apart, &shared, &own, &inner).await }).await);
+            }
+            Step::Either(one, other) => {
+                use futures::future::{Either, select};
+                let (one, other) = (act(&world, &shared, &own, one), act(&world, &shared, &own, other));
+                let first = match select(Box::pin(one), Box::pin(other)).await {
+                    Either::Left((said, _)) => format!("left {said}"),
+                    Either::Right((said, _)) => format!("right {said}"),
+                };
+                say(first);
+            }
+            Step::Child(inner) | Step::Kill(inner) => {
+                let number = steps.iter().position(|other| std::ptr::eq(other, step)).unwrap();
+                let own_name = format!("{name}/c{number}");
+                CHILDREN.with_borrow_mut(|children| children.insert(own_name.clone(), (**inner).clone()));
+                let said = match world.spawn_child(Command::new("child", [own_name])).await {
+                    Ok(child) => {
+                        if matches!(step, Step::Kill(_)) {
+                            world.kill(&child).await.ok();
+                        }
+                        world.wait(child).await.map_or_else(|e| e.errno.to_string(), |o| format!("{:?}", o.status))
+                    }
+                    Err(error) => error.errno.to_string(),
+                };
+                say(said);
+            }
+            step => say(act(&world, &shared, &own, step).await),
+        }
+    }
+    say("ended".into());
+    let own = std::mem::take(&mut *own.lock().unwrap());
+    drop(own);
+}
+
+/// What all executions of a program come to.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// The ends that were seen.
+    Ends(BTreeSet<String>),
+    /// Something was broken.
+    Violated,
+    /// Too many executions.
+    TooLarge,
+}
+
+pub(super) fn outcome(program: &Program, method: Method, at_most: u64) -> (Outcome, u64) {
+    let (logs, ends) = (Logs::default(), Arc::new(Mutex::new(BTreeSet::new())));
+    let scene = scene(program, &logs, &ends);
+    let found = scene.explore(Strategy { method, ..Strategy::exhaustive() }.schedules(at_most));
+    let outcome = match found.verdict {
+        Verdict::Upheld { exhaustive: true, .. } => Outcome::Ends(std::mem::take(&mut *ends.lock().unwrap())),
+        Verdict::Violated(_) => Outcome::Violated,
+        _ => Outcome::TooLarge,
+    };
+    (outcome, found.executions)
+}
+
+fn scene(program: &Program, logs: &Logs, ends: &Arc<Mutex<BTreeSet<String>>>) -> Scenario {
+    let mut scene = scenario("random")
+        .ground(if program.lose { Ground::Nfs } else { Ground::default() })
+        .tasks_share_nothing()
+        .leaks_allowed()
+        .directory("/d")
+        .file("/a", "one")
+        .workers(program.workers)
+        .blocking_threads(program.pool)
+        .nofile(program.nofile);
+    for (which, tasks) in program.processes.iter().enumerate() {
+        let (tasks, logs) = (tasks.clone(), logs.clone());
+        let name = format!("p{which}");
+        scene = scene.process(&name.clone(), move |world: SimWorld| {
+            let (tasks, logs, name) = (tasks.clone(), logs.clone(), name.clone());
+            async move {
+                if which == 0 {
+                    logs.lock().unwrap().clear();
+                }
+                let shared = Shared {
+                    semaphore: world.semaphore("s", 2),
+                    mutex: world.mutex("m", ()),
+                    thread_mutex: world.thread_mutex("t", ()),
+                    notify: world.notify("n"),
+                    joining: Arc::default(),
+                };
+                for (n, steps) in tasks.iter().enumerate().skip(1) {
+                    let task = run(world.clone(), shared.clone(), logs.clone(), format!("{name}/t{n}"), steps.clone());
+                    let task = world.spawn(&format!("t{n}"), task);
+                    shared.joining.lock().unwrap().push(task);
+                }
+                let joining = shared.joining.clone();
+                run(world.clone(), shared, logs.clone(), name.clone(), tasks[0].clone()).await;
+                for n in 0..tasks.len() - 1 {
+                    // It stays where others can abort it.
+                    let ended = poll_fn(|cx| joining.lock().unwrap()[n].poll_unpin(cx)).await;
+                    logs.lock().unwrap().entry(name.clone()).or_default().push_str(&format!("{n}{ended:?};"));
+                }
+                logs.lock().unwrap().entry(name).or_default().push_str("all done");
+            }
+        });
+    }
+    let children = logs.clone();
+    scene = scene.program("child", move |world: SimWorld| {
+        let logs = children.clone();
+        async move {
+            let name = world.args()[1].clone();
+            let step = CHILDREN.with_borrow(|children| children[&name].clone());
+            let shared = Shared {
+                semaphore: world.semaphore("s", 2),
+                mutex: world.mutex("m", ()),
+                thread_mutex: world.thread_mutex("t", ()),
+                notify: world.notify("n"),
+                joining: Arc::default(),
+            };
+            run(world, shared, logs, name, vec![step]).await;
+        }
+    });
+    if let Some(quirk) = program.quirk {
+        scene = scene.quirk(quirk);
+    }
+    if program.lose {
+        scene = scene.lost_locks(1);
+    }
+    if program.kill {
+        scene = scene.kill("p0");
+    }
+    if program.cancel {
+        scene = scene.cancel("t1");
+    }
+    if program.expire {
+        scene = scene.timeouts(1);
+    }
+    let (logs, ends) = (logs.clone(), ends.clone());
+    scene.finally("what it came to is noted", move |fs| {
+        // What was killed, aborted or cancelled has taken its memory with it, and nobody can tell how far it had come.
+        let mut logs = logs.lock().unwrap().clone();
+        logs.retain(|_, log| log.ends_with("ended;") || log.ends_with("all done"));
+        let mut end = format!("{logs:?} ");
+        fs.walk(|path, dir| {
+            end.push_str(&format!("{path}{} ", if dir { "/" } else { "=" }));
+            if !dir {
+                end.push_str(&fs.read(path).text());
+            }
+        });
+        ends.lock().unwrap().insert(end);
+        true
+    })
+}
