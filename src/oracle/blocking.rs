@@ -21,14 +21,13 @@ pub struct BlockingWhileHeld {
     held: Map<u64, (u32, u32, Arc<str>, u64)>,
     /// Who blocks a worker: process, task, path.
     blocked: Map<(u32, u32, Arc<str>), ()>,
-    parents: Map<u32, u32>,
     judged: u64,
 }
 
 impl BlockingWhileHeld {
     /// Learns who holds and who blocks what.
     #[inline(never)]
-    fn follow(&mut self, event: &Event) {
+    fn follow(&mut self, event: &Event, kernel: &KernelView<'_>) {
         match (&event.what, event.task) {
             (What::LockWait { path, thread, .. }, Some(task)) => {
                 self.judged += 1;
@@ -46,7 +45,7 @@ impl BlockingWhileHeld {
             (What::Unlock { description, .. }, _) => drop(self.held.remove(description)),
             (What::TaskEnded { .. }, Some(task)) => {
                 self.blocked.retain(|(_, blocked, _), ()| *blocked != task);
-                if let Some(&parent) = self.parents.get(&task) {
+                if let Some(parent) = kernel.tasks.get(task as usize).and_then(|task| task.parent) {
                     self.held.values_mut().filter(|held| held.1 == task).for_each(|held| held.1 = parent);
                 }
             }
@@ -87,19 +86,17 @@ impl Oracle for BlockingWhileHeld {
         "no blocking while held"
     }
     fn kinds(&self) -> Kinds {
-        Kinds::LOCKS | Kinds::LIVES
+        Kinds::LOCKS | Kinds::PROCESSES | Kinds::TASK_ENDS
     }
     fn begin(&mut self) {
         self.held.clear();
         self.blocked.clear();
-        self.parents.clear();
     }
     fn on(&mut self, event: &Event, kernel: &KernelView<'_>) -> Result<(), Violation> {
         match (&event.what, event.task) {
-            (What::TaskStarted { parent: Some(parent), .. }, Some(task)) => self.parents.insert(task, *parent),
             // Without a lock there is nothing to follow.
             (What::TaskEnded { .. } | What::Ending { .. }, _) if self.held.is_empty() && self.blocked.is_empty() => {}
-            _ => self.follow(event),
+            _ => self.follow(event, kernel),
         }
         if self.blocked.is_empty() { Ok(()) } else { self.check(event, kernel) }
     }

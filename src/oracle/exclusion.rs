@@ -7,7 +7,8 @@
 use std::sync::Arc;
 
 use super::deed::Deed;
-use super::kin::{Actor, Kin};
+use super::glob::Memo;
+use super::kin::{self, Actor};
 use super::map::Map;
 use super::{Glob, Oracle, Violation, ViolationKind, state_of};
 use crate::sim::KernelView;
@@ -21,12 +22,11 @@ use crate::world::{Event, FileId, Kinds, LockMode, What};
 /// unlocking are no such thing. An owner that unlinks or renames the path itself has given it up, until it does something again.
 #[derive(Debug)]
 pub struct PathExclusion {
-    of: Glob,
+    of: Memo,
     /// By description.
     held: Map<u64, Held>,
     /// How many of them have no owner yet.
     idle: u32,
-    kin: Kin,
     judged: u64,
 }
 
@@ -46,7 +46,7 @@ struct Held {
 impl PathExclusion {
     /// Locks on paths of that form.
     pub fn of(pattern: impl Into<Glob>) -> Self {
-        PathExclusion { of: pattern.into(), held: Map::default(), idle: 0, kin: Kin::default(), judged: 0 }
+        PathExclusion { of: Memo::from(pattern.into()), held: Map::default(), idle: 0, judged: 0 }
     }
 
     /// Somebody does something: under every lock that it has, except where the act is about that lock's own path.
@@ -65,7 +65,7 @@ impl PathExclusion {
     ) -> Result<(), Violation> {
         for at in 0..self.held.len() {
             let (&description, held) = self.held.at_mut(at);
-            if held.owner || about == Some(&*held.path) || !self.kin.in_name_of(event, held.by) {
+            if held.owner || about == Some(&*held.path) || !kin::in_name_of(event, held.by, kernel) {
                 continue;
             }
             held.owner = true;
@@ -80,21 +80,21 @@ impl PathExclusion {
     }
 
     #[inline(never)]
-    fn locks(&mut self, event: &Event, path: &Arc<str>, file: FileId, description: u64, mode: LockMode) {
+    fn locks(
+        &mut self,
+        event: &Event,
+        path: &Arc<str>,
+        file: FileId,
+        description: u64,
+        mode: LockMode,
+        kernel: &KernelView<'_>,
+    ) {
         if !self.of.matches(path) || self.held.get(&description).is_some_and(|held| held.mode == mode) {
             return;
         }
         self.unlocks(description);
-        let held = Held {
-            path: path.clone(),
-            file,
-            mode,
-            process: event.process,
-            by: self.kin.actor(event),
-            owner: false,
-            locked: Deed::of(event),
-            acted: None,
-        };
+        let (process, by, locked) = (event.process, kin::actor(event, kernel), Deed::of(event));
+        let held = Held { path: path.clone(), file, mode, process, by, owner: false, locked, acted: None };
         self.idle += 1;
         self.held.insert(description, held);
     }
@@ -107,9 +107,9 @@ impl PathExclusion {
     }
 
     #[inline(never)]
-    fn task_ends(&mut self, event: &Event) {
-        let by = self.kin.actor(event);
-        if let Some(heir) = self.kin.heir(event) {
+    fn task_ends(&mut self, event: &Event, kernel: &KernelView<'_>) {
+        let by = kin::actor(event, kernel);
+        if let Some(heir) = kin::heir(event, kernel) {
             self.held.values_mut().filter(|held| held.by == by).for_each(|held| held.by = heir);
         }
     }
@@ -151,19 +151,19 @@ impl Oracle for PathExclusion {
         "one owner of a path"
     }
     fn kinds(&self) -> Kinds {
-        Kinds::LOCKS | Kinds::DESCRIPTORS | Kinds::NAMES | Kinds::CONTENT | Kinds::LIVES | Kinds::REMARKS
+        let lives = Kinds::PROCESSES | Kinds::TASK_ENDS;
+        Kinds::LOCKS | Kinds::OPENED | Kinds::NAMES | Kinds::CONTENT | lives | Kinds::REMARKS
     }
     fn begin(&mut self) {
         self.held.clear();
         self.idle = 0;
-        self.kin.begin();
     }
     fn on(&mut self, event: &Event, kernel: &KernelView<'_>) -> Result<(), Violation> {
         use What::*;
         match &event.what {
             Lock { path, file, description, mode, .. } => {
                 let acted = self.acts(event, Some(path), kernel);
-                self.locks(event, path, *file, *description, *mode);
+                self.locks(event, path, *file, *description, *mode, kernel);
                 acted
             }
             Unlock { description, .. } => {
@@ -186,13 +186,9 @@ impl Oracle for PathExclusion {
             | Forked { .. }
             | Entered { .. }
             | Note { .. } => self.acts(event, None, kernel),
-            TaskStarted { .. } => {
-                self.kin.on(event);
-                Ok(())
-            }
             TaskEnded { .. } => {
                 if !self.held.is_empty() {
-                    self.task_ends(event);
+                    self.task_ends(event, kernel);
                 }
                 Ok(())
             }

@@ -8,6 +8,7 @@ use std::fmt::Write;
 use std::sync::Arc;
 
 use super::deed::Deed;
+use super::glob::Memo;
 use super::map::Map;
 use super::{Glob, Oracle, Violation, ViolationKind, state_of};
 use crate::sim::KernelView;
@@ -17,7 +18,7 @@ use crate::world::{Event, Kinds, What};
 #[derive(Debug)]
 pub struct LockBound {
     at_most: usize,
-    of: Glob,
+    of: Memo,
     /// By description: path, and for the report who took it when.
     held: Map<u64, (Arc<str>, Deed)>,
     judged: u64,
@@ -26,12 +27,12 @@ pub struct LockBound {
 impl LockBound {
     /// At most that many, over all processes.
     pub fn at_most(locks: usize) -> Self {
-        LockBound { at_most: locks, of: Glob::new("**"), held: Map::default(), judged: 0 }
+        LockBound { at_most: locks, of: Glob::new("**").into(), held: Map::default(), judged: 0 }
     }
 
     /// Only locks on paths of that form count.
     pub fn of(self, pattern: impl Into<Glob>) -> Self {
-        LockBound { of: pattern.into(), ..self }
+        LockBound { of: Memo::from(pattern.into()), ..self }
     }
 }
 
@@ -54,7 +55,7 @@ impl Oracle for LockBound {
                     let text = format!(
                         "{} locks on {} are held at once, promised were at most {}",
                         self.held.len(),
-                        self.of,
+                        self.of.glob,
                         self.at_most
                     );
                     let mut argument = String::new();

@@ -27,7 +27,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt::Write;
 use std::sync::Arc;
 
-use super::kin::{Actor, Kin};
+use super::kin::{self, Actor};
 use super::map::Map;
 use super::{Glob, Oracle, Violation, ViolationKind, state_of};
 use crate::sim::KernelView;
@@ -76,7 +76,6 @@ pub struct LockOrder {
     held: Map<u64, Held>,
     waiting: Map<(Actor, Arc<str>), ()>,
     refused: Map<(Actor, Arc<str>), ()>,
-    kin: Kin,
     /// Over all executions.
     edges: BTreeMap<(Arc<str>, Arc<str>), Edge>,
     /// The edges that this execution has shown, new or not.
@@ -120,7 +119,7 @@ impl LockOrder {
         blocking: bool,
         kernel: &KernelView<'_>,
     ) -> Result<(), Violation> {
-        let by = self.kin.actor(event);
+        let by = kin::actor(event, kernel);
         let waited = strike_out(&mut self.waiting, by, path);
         strike_out(&mut self.refused, by, path);
         if self.held.get(&description).is_some_and(|held| held.mode == mode) {
@@ -134,11 +133,11 @@ impl LockOrder {
 
     /// A task has ended: its parent has what it leaves.
     #[inline(never)]
-    fn task_ends(&mut self, event: &Event) {
-        let by = self.kin.actor(event);
+    fn task_ends(&mut self, event: &Event, kernel: &KernelView<'_>) {
+        let by = kin::actor(event, kernel);
         self.waiting.retain(|(who, _), ()| *who != by);
         self.refused.retain(|(who, _), ()| *who != by);
-        if let Some(heir) = self.kin.heir(event) {
+        if let Some(heir) = kin::heir(event, kernel) {
             self.held.values_mut().filter(|held| held.by == by).for_each(|held| held.by = heir);
         }
     }
@@ -163,10 +162,10 @@ impl LockOrder {
         mode: LockMode,
         kernel: &KernelView<'_>,
     ) -> Result<(), Violation> {
-        if !self.held.values().any(|held| self.kin.in_name_of(event, held.by)) {
+        if !self.held.values().any(|held| kin::in_name_of(event, held.by, kernel)) {
             return Ok(()); // the usual case, for which no list is made
         }
-        let names = self.kin.in_whose_name(event);
+        let names = kin::in_whose_name(event, kernel);
         let held: Vec<Held> = self.held.values().filter(|held| names.contains(&held.by)).cloned().collect();
         let (class, rank) = self.class_of(path);
         for held in held {
@@ -272,26 +271,25 @@ impl Oracle for LockOrder {
         "lock order"
     }
     fn kinds(&self) -> Kinds {
-        Kinds::LOCKS | Kinds::TASKS
+        Kinds::LOCKS | Kinds::TASK_ENDS
     }
     fn begin(&mut self) {
         self.held.clear();
         self.waiting.clear();
         self.refused.clear();
         self.shown.clear();
-        self.kin.begin();
     }
     fn on(&mut self, event: &Event, kernel: &KernelView<'_>) -> Result<(), Violation> {
         match &event.what {
             What::LockWait { path, mode, .. } => {
-                let by = self.kin.actor(event);
+                let by = kin::actor(event, kernel);
                 if note(&mut self.waiting, by, path) { self.asked(event, path, *mode, kernel) } else { Ok(()) }
             }
             What::Lock { path, description, mode, blocking, .. } => {
                 self.locked(event, path, *description, *mode, *blocking, kernel)
             }
             What::LockRefused { path, mode, .. } => {
-                let by = self.kin.actor(event);
+                let by = kin::actor(event, kernel);
                 if note(&mut self.refused, by, path) { Ok(()) } else { self.asked(event, path, *mode, kernel) }
             }
             What::Unlock { description, .. } => {
@@ -300,13 +298,9 @@ impl Oracle for LockOrder {
                 }
                 Ok(())
             }
-            What::TaskStarted { .. } => {
-                self.kin.on(event);
-                Ok(())
-            }
             What::TaskEnded { .. } => {
                 if !(self.held.is_empty() && self.waiting.is_empty() && self.refused.is_empty()) {
-                    self.task_ends(event);
+                    self.task_ends(event, kernel);
                 }
                 Ok(())
             }

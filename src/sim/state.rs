@@ -49,6 +49,8 @@ pub(crate) enum Phase {
 pub(crate) struct Task {
     pub(crate) pid: Pid,
     pub(crate) name: Arc<str>,
+    /// The how many'th task of its process it is, from 1.
+    pub(crate) birth: u32,
     /// Who spawned it, or gave the section away.
     pub(crate) parent: Option<TaskId>,
     pub(crate) thread: Thread,
@@ -89,6 +91,8 @@ pub(crate) struct Host {
     /// Live tasks on workers; on the pool or in its queue.
     pub(crate) worker_tasks: u32,
     pub(crate) pool_tasks: u32,
+    /// Tasks that it ever had.
+    pub(crate) births: u32,
     pub(crate) main: Option<TaskId>,
     pub(crate) ending: Option<Exit>,
     pub(crate) alive: bool,
@@ -158,8 +162,6 @@ pub enum Choice {
 /// One who watches.
 pub(crate) struct Judge {
     pub(crate) oracle: Box<dyn Oracle>,
-    /// What it wants to see.
-    pub(crate) kinds: Kinds,
     /// The scenario names it: it must have something to judge.
     pub(crate) named: bool,
 }
@@ -170,6 +172,8 @@ pub(crate) struct Judges {
     pub(crate) all: Vec<Judge>,
     /// What any of them wants to see.
     pub(crate) kinds: Kinds,
+    /// Who wants to see a kind, by its number: places in the list of all.
+    by_kind: [SmallVec<[u32; 8]>; Kinds::COUNT],
     pub(crate) recording: Option<Vec<Event>>,
     pub(crate) violation: Option<Violation>,
 }
@@ -184,7 +188,9 @@ impl Judges {
     pub(crate) fn add(&mut self, oracle: Box<dyn Oracle>, named: bool) {
         let kinds = oracle.kinds();
         self.kinds = self.kinds | kinds;
-        self.all.push(Judge { oracle, kinds, named });
+        let place = self.all.len() as u32;
+        kinds.each().for_each(|kind| self.by_kind[kind.number()].push(place));
+        self.all.push(Judge { oracle, named });
     }
 }
 
@@ -348,17 +354,19 @@ impl State {
     }
 
     /// Tells everybody who watches what happened.
+    #[inline(always)]
     pub(crate) fn emit(&mut self, pid: Pid, task: Option<TaskId>, what: What) {
         let kind = what.kind();
-        if !self.judges.kinds.meets(kind) {
-            return;
+        if self.wants(kind) {
+            self.pass_on(kind, Event { step: self.step, at: self.clock, process: pid, task, what });
         }
-        let event = Event { step: self.step, at: self.clock, process: pid, task, what };
+    }
+
+    /// To whoever watches for that kind.
+    fn pass_on(&mut self, kind: Kinds, event: Event) {
         let view = KernelView { kernel: &self.kernel, hosts: &self.hosts, tasks: &self.tasks, clock: self.clock };
-        for judge in &mut self.judges.all {
-            if judge.kinds.meets(kind)
-                && let Err(violation) = judge.oracle.on(&event, &view)
-            {
+        for &place in &self.judges.by_kind[kind.number()] {
+            if let Err(violation) = self.judges.all[place as usize].oracle.on(&event, &view) {
                 self.judges.violation.get_or_insert(violation);
             }
         }
@@ -387,7 +395,7 @@ impl State {
             let what = What::Unlock { path: closed.path.clone(), file: closed.file, description: ofd.into(), mode };
             self.emit(pid, task, what);
         }
-        if self.wants(Kinds::DESCRIPTORS) {
+        if self.wants(Kinds::CLOSED) {
             self.emit(pid, task, What::Close { path: closed.path, descriptor: fd, file: closed.file });
         }
     }
