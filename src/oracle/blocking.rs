@@ -9,6 +9,7 @@
 
 use std::sync::Arc;
 
+use super::held::HeldLocks;
 use super::map::Map;
 use super::{Oracle, Violation, ViolationKind, state_of};
 use crate::sim::KernelView;
@@ -17,11 +18,18 @@ use crate::world::{Event, Kinds, Thread, What};
 /// See the [module documentation](self).
 #[derive(Debug, Default)]
 pub struct BlockingWhileHeld {
-    /// By description: process, task, path, since when.
-    held: Map<u64, (u32, u32, Arc<str>, u64)>,
+    held: HeldLocks<Holder>,
     /// Who blocks a worker: process, task, path.
     blocked: Map<(u32, u32, Arc<str>), ()>,
     judged: u64,
+}
+
+/// Who has a lock.
+#[derive(Clone, Copy, Debug)]
+struct Holder {
+    process: u32,
+    task: u32,
+    since: u64,
 }
 
 impl BlockingWhileHeld {
@@ -40,18 +48,21 @@ impl BlockingWhileHeld {
                 if !self.blocked.is_empty() {
                     self.blocked.remove(&(event.process, task, path.clone()));
                 }
-                self.held.or_insert_with(*description, || (event.process, task, path.clone(), event.step));
+                if self.held.get(*description).is_none() {
+                    self.held.insert(*description, path, Holder { process: event.process, task, since: event.step });
+                }
             }
-            (What::Unlock { description, .. }, _) => drop(self.held.remove(description)),
+            (What::Unlock { description, .. }, _) => drop(self.held.remove(*description)),
             (What::TaskEnded { .. }, Some(task)) => {
                 self.blocked.retain(|(_, blocked, _), ()| *blocked != task);
                 if let Some(parent) = kernel.tasks.get(task as usize).and_then(|task| task.parent) {
-                    self.held.values_mut().filter(|held| held.1 == task).for_each(|held| held.1 = parent);
+                    let left = self.held.iter_mut().map(|(_, _, holder)| holder).filter(|holder| holder.task == task);
+                    left.for_each(|holder| holder.task = parent);
                 }
             }
             (What::Ending { .. }, _) => {
                 self.blocked.retain(|(process, ..), ()| *process != event.process);
-                self.held.retain(|_, (process, ..)| *process != event.process);
+                self.held.retain(|holder| holder.process != event.process);
             }
             _ => {}
         }
@@ -60,18 +71,18 @@ impl BlockingWhileHeld {
     #[inline(never)]
     fn check(&self, event: &Event, kernel: &KernelView<'_>) -> Result<(), Violation> {
         for (process, task, path) in self.blocked.keys() {
-            let suspended = |held: &&(u32, u32, Arc<str>, u64)| {
-                held.0 == *process && held.1 != *task && !kernel.task_on_thread(held.1)
+            let suspended = |(_, _, holder): &(u64, &Arc<str>, &Holder)| {
+                holder.process == *process && holder.task != *task && !kernel.task_on_thread(holder.task)
             };
-            if let Some((_, holder, holds, since)) = self.held.values().find(suspended) {
+            if let Some((_, holds, &Holder { task: holder, since, .. })) = self.held.iter().find(suspended) {
                 let text = format!(
                     "{} blocks a worker thread until it can lock {path}, while {} is suspended and holds {holds}",
                     kernel.task_name(*task),
-                    kernel.task_name(*holder),
+                    kernel.task_name(holder),
                 );
                 let argument = format!(
                     "{} locked {holds} at step {since} and awaits something at step {}; it needs a worker thread to go on",
-                    kernel.task_name(*holder),
+                    kernel.task_name(holder),
                     event.step
                 );
                 return Err(Violation::new(ViolationKind::BlockingWhileHeld, text).because(argument));
@@ -101,7 +112,7 @@ impl Oracle for BlockingWhileHeld {
         if self.blocked.is_empty() { Ok(()) } else { self.check(event, kernel) }
     }
     fn state(&self) -> Option<u64> {
-        let held: Vec<_> = self.held.iter().map(|(at, held)| (at, held.0, held.1)).collect();
+        let held: Vec<_> = self.held.iter().map(|(at, _, holder)| (at, holder.process, holder.task)).collect();
         state_of((held, self.blocked.keys().collect::<Vec<_>>()))
     }
     fn judged(&self) -> u64 {

@@ -10,6 +10,7 @@ mod deed;
 pub mod descriptors;
 pub mod exclusion;
 mod glob;
+mod held;
 mod kin;
 pub mod leak;
 pub mod locks;

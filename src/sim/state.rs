@@ -358,20 +358,21 @@ impl State {
     pub(crate) fn emit(&mut self, pid: Pid, task: Option<TaskId>, what: What) {
         let kind = what.kind();
         if self.wants(kind) {
-            self.pass_on(kind, Event { step: self.step, at: self.clock, process: pid, task, what });
+            let event = Event { step: self.step, at: self.clock, process: pid, task, what };
+            self.pass_on(kind, &event);
+            if let Some(recording) = &mut self.judges.recording {
+                recording.push(event);
+            }
         }
     }
 
     /// To whoever watches for that kind.
-    fn pass_on(&mut self, kind: Kinds, event: Event) {
+    fn pass_on(&mut self, kind: Kinds, event: &Event) {
         let view = KernelView { kernel: &self.kernel, hosts: &self.hosts, tasks: &self.tasks, clock: self.clock };
         for &place in &self.judges.by_kind[kind.number()] {
-            if let Err(violation) = self.judges.all[place as usize].oracle.on(&event, &view) {
+            if let Err(violation) = self.judges.all[place as usize].oracle.on(event, &view) {
                 self.judges.violation.get_or_insert(violation);
             }
-        }
-        if let Some(recording) = &mut self.judges.recording {
-            recording.push(event);
         }
     }
 
