@@ -150,12 +150,14 @@ fn median(mut values: Vec<f64>) -> f64 {
 
 #[expect(clippy::disallowed_methods, reason = "the command line of a benchmark")]
 fn main() {
-    // `cargo bench --bench engines -- seeded 100000`, or `judged` for all oracles: only that, for a profiler, and without a look at the
+    // `cargo bench --bench engines -- seeded 100000 3`, or `judged` for all oracles: so many executions of so many tasks, only that, for a profiler, and without a look at the
     // clock (valgrind does not survive how it is read).
     let arguments: Vec<String> = std::env::args().collect();
     if let Some(at) = arguments.iter().position(|argument| argument == "seeded" || argument == "judged") {
         let executions = arguments.get(at + 1).and_then(|n| n.parse().ok()).unwrap_or(400_000);
-        let scene = if arguments[at] == "judged" { judged_contest(TASKS, LOCKS) } else { contest(TASKS, LOCKS) };
+        let tasks = arguments.get(at + 2).and_then(|n| n.parse().ok()).unwrap_or(TASKS);
+        let locks = tasks.div_ceil(2);
+        let scene = if arguments[at] == "judged" { judged_contest(tasks, locks) } else { contest(tasks, locks) };
         let found = scene.explore(Strategy::random(executions));
         println!("{}: {} executions, {} steps", arguments[at], found.executions, found.steps);
         return;
