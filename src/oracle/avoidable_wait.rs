@@ -20,7 +20,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::kin::{Actor, Kin};
+use super::kin::{self, Actor};
 use super::{Glob, Oracle, Violation, ViolationKind, state_of};
 use crate::sim::KernelView;
 use crate::world::{Event, Kinds, What};
@@ -38,7 +38,6 @@ pub struct AvoidableWait {
     builds: BTreeMap<u64, Actor>,
     /// To which semaphores permits came back in which step: whoever is granted some in the same step has waited for them.
     returned: (u64, BTreeSet<(u32, Arc<str>)>),
-    kin: Kin,
     judged: u64,
 }
 
@@ -81,7 +80,6 @@ impl AvoidableWait {
             waits: BTreeMap::new(),
             builds: BTreeMap::new(),
             returned: Default::default(),
-            kin: Kin::default(),
             judged: 0,
         }
     }
@@ -91,13 +89,8 @@ impl AvoidableWait {
         AvoidableWait { permits: Some(semaphores.into()), ..self }
     }
 
-    /// In whose name it is done in the end: that of a section is its caller.
-    fn principal(&self, event: &Event) -> Actor {
-        self.kin.in_whose_name(event).last().copied().unwrap_or((event.process, 0))
-    }
-
     fn begins_to_wait(&mut self, event: &Event, kernel: &KernelView<'_>, path: &Arc<str>) {
-        let key = (self.principal(event), path.clone());
+        let key = (principal(event, kernel), path.clone());
         let new = || Wait { who: kernel.who(event), since: event.step, ..Wait::default() };
         self.waits.entry(key).or_insert_with(new);
         self.notice_builds();
@@ -137,7 +130,7 @@ impl AvoidableWait {
         path: &Arc<str>,
         description: u64,
     ) -> Result<(), Violation> {
-        let by = self.principal(event);
+        let by = principal(event, kernel);
         let wait = self.waits.remove(&(by, path.clone()));
         self.judged += u64::from(wait.is_some());
         let owes = wait.and_then(|wait| wait.published);
@@ -169,17 +162,22 @@ impl AvoidableWait {
     }
 
     /// Somebody does what shows that he did not need what he waited for.
-    fn goes_without(&mut self, event: &Event, what: &str) -> Result<(), Violation> {
-        let by = self.principal(event);
+    fn goes_without(&mut self, event: &Event, kernel: &KernelView<'_>, what: &str) -> Result<(), Violation> {
+        let by = principal(event, kernel);
         let waited = self.held.values().filter(|held| held.by == by).find_map(|held| held.owes.as_ref());
         waited.map_or(Ok(()), |waited| Err(wrong(waited, format!("{what} at step {}", event.step))))
     }
 
     /// Whoever acts no longer waits.
-    fn acts(&mut self, event: &Event) {
-        let by = self.principal(event);
+    fn acts(&mut self, event: &Event, kernel: &KernelView<'_>) {
+        let by = principal(event, kernel);
         self.waits.retain(|(waiter, _), _| *waiter != by);
     }
+}
+
+/// In whose name it is done in the end: that of a section is its caller.
+fn principal(event: &Event, kernel: &KernelView<'_>) -> Actor {
+    kin::in_whose_name(event, kernel).last().copied().unwrap_or((event.process, 0))
 }
 
 fn wrong(waited: &Waited, instead: String) -> Violation {
@@ -193,17 +191,15 @@ impl Oracle for AvoidableWait {
     }
     fn kinds(&self) -> Kinds {
         let memory = if self.permits.is_some() { Kinds::MEMORY } else { Kinds::NONE };
-        Kinds::LOCKS | Kinds::LIVES | Kinds::REMARKS | Kinds::OTHER | memory
+        Kinds::LOCKS | Kinds::PROCESSES | Kinds::TASK_ENDS | Kinds::REMARKS | Kinds::OTHER | memory
     }
     fn begin(&mut self) {
         self.held.clear();
         self.waits.clear();
         self.builds.clear();
         self.returned = Default::default();
-        self.kin.begin();
     }
     fn on(&mut self, event: &Event, kernel: &KernelView<'_>) -> Result<(), Violation> {
-        self.kin.on(event);
         match &event.what {
             What::LockWait { path, .. } | What::Note { kind: "waiting", subject: path } if self.locks.matches(path) => {
                 self.begins_to_wait(event, kernel, path);
@@ -213,26 +209,26 @@ impl Oracle for AvoidableWait {
             }
             What::Unlock { description, .. } => return self.unlocked(event, kernel, *description),
             What::Entered { kind: "build", region, .. } => {
-                self.acts(event);
-                self.goes_without(event, "and builds all the same")?;
-                self.builds.insert(*region, self.principal(event));
+                self.acts(event, kernel);
+                self.goes_without(event, kernel, "and builds all the same")?;
+                self.builds.insert(*region, principal(event, kernel));
                 self.notice_builds();
             }
             What::Left { kind: "build", region, .. } => drop(self.builds.remove(region)),
             What::Note { kind: "published", .. } => {
-                self.acts(event);
-                self.goes_without(event, "and publishes a result of its own")?;
-                let by = self.principal(event);
+                self.acts(event, kernel);
+                self.goes_without(event, kernel, "and publishes a result of its own")?;
+                let by = principal(event, kernel);
                 self.held.values_mut().filter(|held| held.by == by).for_each(|held| held.published = true);
             }
             What::Note { kind: "reused", .. } => {
-                self.acts(event);
-                let by = self.principal(event);
+                self.acts(event, kernel);
+                let by = principal(event, kernel);
                 self.held.values_mut().filter(|held| held.by == by).for_each(|held| held.owes = None);
             }
-            What::TimedOut => self.acts(event),
+            What::TimedOut => self.acts(event, kernel),
             What::TaskEnded { .. } => {
-                let by = self.kin.actor(event);
+                let by = kin::actor(event, kernel);
                 self.waits.retain(|(waiter, _), _| *waiter != by);
             }
             What::Ending { .. } => {
@@ -247,7 +243,7 @@ impl Oracle for AvoidableWait {
                 self.returned.1.insert((event.process, name.clone()));
             }
             What::Acquired { name, .. } if self.is_late_permit(event, name) => {
-                self.waited_for_permit(self.principal(event));
+                self.waited_for_permit(principal(event, kernel));
             }
             _ => {}
         }

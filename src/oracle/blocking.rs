@@ -9,6 +9,7 @@
 
 use std::sync::Arc;
 
+use super::held::HeldLocks;
 use super::map::Map;
 use super::{Oracle, Violation, ViolationKind, state_of};
 use crate::sim::KernelView;
@@ -17,18 +18,24 @@ use crate::world::{Event, Kinds, Thread, What};
 /// See the [module documentation](self).
 #[derive(Debug, Default)]
 pub struct BlockingWhileHeld {
-    /// By description: process, task, path, since when.
-    held: Map<u64, (u32, u32, Arc<str>, u64)>,
+    held: HeldLocks<Holder>,
     /// Who blocks a worker: process, task, path.
     blocked: Map<(u32, u32, Arc<str>), ()>,
-    parents: Map<u32, u32>,
     judged: u64,
+}
+
+/// Who has a lock.
+#[derive(Clone, Copy, Debug)]
+struct Holder {
+    process: u32,
+    task: u32,
+    since: u64,
 }
 
 impl BlockingWhileHeld {
     /// Learns who holds and who blocks what.
     #[inline(never)]
-    fn follow(&mut self, event: &Event) {
+    fn follow(&mut self, event: &Event, kernel: &KernelView<'_>) {
         match (&event.what, event.task) {
             (What::LockWait { path, thread, .. }, Some(task)) => {
                 self.judged += 1;
@@ -41,18 +48,21 @@ impl BlockingWhileHeld {
                 if !self.blocked.is_empty() {
                     self.blocked.remove(&(event.process, task, path.clone()));
                 }
-                self.held.or_insert_with(*description, || (event.process, task, path.clone(), event.step));
+                if self.held.get(*description).is_none() {
+                    self.held.insert(*description, path, Holder { process: event.process, task, since: event.step });
+                }
             }
-            (What::Unlock { description, .. }, _) => drop(self.held.remove(description)),
+            (What::Unlock { description, .. }, _) => drop(self.held.remove(*description)),
             (What::TaskEnded { .. }, Some(task)) => {
                 self.blocked.retain(|(_, blocked, _), ()| *blocked != task);
-                if let Some(&parent) = self.parents.get(&task) {
-                    self.held.values_mut().filter(|held| held.1 == task).for_each(|held| held.1 = parent);
+                if let Some(parent) = kernel.tasks.get(task as usize).and_then(|task| task.parent) {
+                    let left = self.held.iter_mut().map(|(_, _, holder)| holder).filter(|holder| holder.task == task);
+                    left.for_each(|holder| holder.task = parent);
                 }
             }
             (What::Ending { .. }, _) => {
                 self.blocked.retain(|(process, ..), ()| *process != event.process);
-                self.held.retain(|_, (process, ..)| *process != event.process);
+                self.held.retain(|holder| holder.process != event.process);
             }
             _ => {}
         }
@@ -61,18 +71,18 @@ impl BlockingWhileHeld {
     #[inline(never)]
     fn check(&self, event: &Event, kernel: &KernelView<'_>) -> Result<(), Violation> {
         for (process, task, path) in self.blocked.keys() {
-            let suspended = |held: &&(u32, u32, Arc<str>, u64)| {
-                held.0 == *process && held.1 != *task && !kernel.task_on_thread(held.1)
+            let suspended = |(_, _, holder): &(u64, &Arc<str>, &Holder)| {
+                holder.process == *process && holder.task != *task && !kernel.task_on_thread(holder.task)
             };
-            if let Some((_, holder, holds, since)) = self.held.values().find(suspended) {
+            if let Some((_, holds, &Holder { task: holder, since, .. })) = self.held.iter().find(suspended) {
                 let text = format!(
                     "{} blocks a worker thread until it can lock {path}, while {} is suspended and holds {holds}",
                     kernel.task_name(*task),
-                    kernel.task_name(*holder),
+                    kernel.task_name(holder),
                 );
                 let argument = format!(
                     "{} locked {holds} at step {since} and awaits something at step {}; it needs a worker thread to go on",
-                    kernel.task_name(*holder),
+                    kernel.task_name(holder),
                     event.step
                 );
                 return Err(Violation::new(ViolationKind::BlockingWhileHeld, text).because(argument));
@@ -87,24 +97,22 @@ impl Oracle for BlockingWhileHeld {
         "no blocking while held"
     }
     fn kinds(&self) -> Kinds {
-        Kinds::LOCKS | Kinds::LIVES
+        Kinds::LOCKS | Kinds::PROCESSES | Kinds::TASK_ENDS
     }
     fn begin(&mut self) {
         self.held.clear();
         self.blocked.clear();
-        self.parents.clear();
     }
     fn on(&mut self, event: &Event, kernel: &KernelView<'_>) -> Result<(), Violation> {
         match (&event.what, event.task) {
-            (What::TaskStarted { parent: Some(parent), .. }, Some(task)) => self.parents.insert(task, *parent),
             // Without a lock there is nothing to follow.
             (What::TaskEnded { .. } | What::Ending { .. }, _) if self.held.is_empty() && self.blocked.is_empty() => {}
-            _ => self.follow(event),
+            _ => self.follow(event, kernel),
         }
         if self.blocked.is_empty() { Ok(()) } else { self.check(event, kernel) }
     }
     fn state(&self) -> Option<u64> {
-        let held: Vec<_> = self.held.iter().map(|(at, held)| (at, held.0, held.1)).collect();
+        let held: Vec<_> = self.held.iter().map(|(at, _, holder)| (at, holder.process, holder.task)).collect();
         state_of((held, self.blocked.keys().collect::<Vec<_>>()))
     }
     fn judged(&self) -> u64 {

@@ -118,7 +118,7 @@ impl Oracle for NoEmfile {
         "enough descriptors"
     }
     fn kinds(&self) -> Kinds {
-        Kinds::FAILURES | Kinds::DESCRIPTORS
+        Kinds::FAILURES | Kinds::OPENED
     }
     fn begin(&mut self) {}
     fn on(&mut self, event: &Event, kernel: &KernelView<'_>) -> Result<(), Violation> {

@@ -6,8 +6,12 @@
 
 use std::sync::Arc;
 
+use smallvec::SmallVec;
+
 use super::deed::Deed;
-use super::kin::{Actor, Kin};
+use super::glob::Memo;
+use super::held::HeldLocks;
+use super::kin::{self, Actor};
 use super::map::Map;
 use super::{Glob, Oracle, Violation, ViolationKind, state_of};
 use crate::sim::KernelView;
@@ -21,18 +25,15 @@ use crate::world::{Event, FileId, Kinds, LockMode, What};
 /// unlocking are no such thing. An owner that unlinks or renames the path itself has given it up, until it does something again.
 #[derive(Debug)]
 pub struct PathExclusion {
-    of: Glob,
-    /// By description.
-    held: Map<u64, Held>,
+    of: Memo,
+    held: HeldLocks<Held>,
     /// How many of them have no owner yet.
     idle: u32,
-    kin: Kin,
     judged: u64,
 }
 
 #[derive(Debug)]
 struct Held {
-    path: Arc<str>,
     file: FileId,
     mode: LockMode,
     process: u32,
@@ -46,7 +47,7 @@ struct Held {
 impl PathExclusion {
     /// Locks on paths of that form.
     pub fn of(pattern: impl Into<Glob>) -> Self {
-        PathExclusion { of: pattern.into(), held: Map::default(), idle: 0, kin: Kin::default(), judged: 0 }
+        PathExclusion { of: Memo::from(pattern.into()), held: HeldLocks::default(), idle: 0, judged: 0 }
     }
 
     /// Somebody does something: under every lock that it has, except where the act is about that lock's own path.
@@ -63,82 +64,87 @@ impl PathExclusion {
         about: Option<&str>,
         kernel: &KernelView<'_>,
     ) -> Result<(), Violation> {
-        for at in 0..self.held.len() {
-            let (&description, held) = self.held.at_mut(at);
-            if held.owner || about == Some(&*held.path) || !self.kin.in_name_of(event, held.by) {
+        let mut owned: SmallVec<[u64; 2]> = SmallVec::new();
+        for (description, path, held) in self.held.iter_mut() {
+            if held.owner || about == Some(&**path) || !kin::in_name_of(event, held.by, kernel) {
                 continue;
             }
             held.owner = true;
             held.acted = Some((event.what.clone(), event.step));
-            self.idle -= 1;
-            self.judged += 1;
-            if let Some((other, one)) = self.rival(description) {
-                return Err(Self::two_owners(other, one, kernel));
-            }
+            owned.push(description);
         }
-        Ok(())
+        self.idle -= owned.len() as u32;
+        self.judged += owned.len() as u64;
+        match owned.into_iter().find_map(|description| self.rivals(description)) {
+            Some((path, other, one)) => Err(Self::two_owners(path, other, one, kernel)),
+            None => Ok(()),
+        }
     }
 
     #[inline(never)]
-    fn locks(&mut self, event: &Event, path: &Arc<str>, file: FileId, description: u64, mode: LockMode) {
-        if !self.of.matches(path) || self.held.get(&description).is_some_and(|held| held.mode == mode) {
+    fn locks(
+        &mut self,
+        event: &Event,
+        path: &Arc<str>,
+        file: FileId,
+        description: u64,
+        mode: LockMode,
+        kernel: &KernelView<'_>,
+    ) {
+        if !self.of.matches(path) || self.held.get(description).is_some_and(|held| held.mode == mode) {
             return;
         }
         self.unlocks(description);
-        let held = Held {
-            path: path.clone(),
-            file,
-            mode,
-            process: event.process,
-            by: self.kin.actor(event),
-            owner: false,
-            locked: Deed::of(event),
-            acted: None,
-        };
+        let (process, by, locked) = (event.process, kin::actor(event, kernel), Deed::of(event));
+        let held = Held { file, mode, process, by, owner: false, locked, acted: None };
         self.idle += 1;
-        self.held.insert(description, held);
+        self.held.insert(description, path, held);
     }
 
     #[inline(never)]
     fn unlocks(&mut self, description: u64) {
-        if let Some(held) = self.held.remove(&description) {
+        if let Some(held) = self.held.remove(description) {
             self.idle -= u32::from(!held.owner);
         }
     }
 
     #[inline(never)]
-    fn task_ends(&mut self, event: &Event) {
-        let by = self.kin.actor(event);
-        if let Some(heir) = self.kin.heir(event) {
-            self.held.values_mut().filter(|held| held.by == by).for_each(|held| held.by = heir);
+    fn task_ends(&mut self, event: &Event, kernel: &KernelView<'_>) {
+        let by = kin::actor(event, kernel);
+        if let Some(heir) = kin::heir(event, kernel) {
+            let left = self.held.iter_mut().map(|(_, _, held)| held).filter(|held| held.by == by);
+            left.for_each(|held| held.by = heir);
         }
     }
 
-    /// Another owner of the same path.
-    fn rival(&self, description: u64) -> Option<(&Held, &Held)> {
-        let one = self.held.get(&description).expect("it has just acted");
+    /// The path of a lock, another owner of the same path, and its own.
+    fn rivals(&self, description: u64) -> Option<(&Arc<str>, &Held, &Held)> {
+        if self.held.len() == 1 {
+            return None;
+        }
+        let mut all = self.held.iter();
+        let (_, path, one) = all.find(|(at, ..)| *at == description).expect("it has just acted");
         let shared = |other: &Held| (one.mode, other.mode) == (LockMode::Shared, LockMode::Shared);
-        let rival = |(at, other): &(&u64, &Held)| {
-            **at != description && other.owner && other.path == one.path && !shared(other)
-        };
-        self.held.iter().find(rival).map(|(_, other)| (other, one))
+        let mut others = self.held.iter().filter(|(at, ..)| *at != description);
+        let rival = others.find(|(_, its, other)| other.owner && *its == path && !shared(other));
+        rival.map(|(_, _, other)| (path, other, one))
     }
 
     #[cold]
-    fn two_owners(other: &Held, one: &Held, kernel: &KernelView<'_>) -> Violation {
+    fn two_owners(path: &Arc<str>, other: &Held, one: &Held, kernel: &KernelView<'_>) -> Violation {
         let tell = |held: &Held| {
             let (who, step) = (held.locked.who(kernel), held.locked.step);
             let acted = held.acted.as_ref().map_or(String::new(), |(what, step)| format!("{what} at step {step}"));
             format!("{who} locked inode {} at step {step}, and {acted}", held.file.inode)
         };
         let (theirs, ours) = (other.locked.who(kernel), one.locked.who(kernel));
-        let text = format!("{} has two owners: {theirs} and {ours}", one.path);
+        let text = format!("{path} has two owners: {theirs} and {ours}");
         Violation::new(ViolationKind::Exclusion, text).because(format!("{}\n{}", tell(other), tell(one)))
     }
 
     fn gives_up(&mut self, event: &Event, path: &str, file: FileId) {
-        for held in self.held.values_mut() {
-            if held.process == event.process && *held.path == *path && held.file == file {
+        for (_, its, held) in self.held.iter_mut() {
+            if held.process == event.process && **its == *path && held.file == file {
                 self.idle += u32::from(held.owner);
                 held.owner = false;
             }
@@ -151,19 +157,19 @@ impl Oracle for PathExclusion {
         "one owner of a path"
     }
     fn kinds(&self) -> Kinds {
-        Kinds::LOCKS | Kinds::DESCRIPTORS | Kinds::NAMES | Kinds::CONTENT | Kinds::LIVES | Kinds::REMARKS
+        let lives = Kinds::PROCESSES | Kinds::TASK_ENDS;
+        Kinds::LOCKS | Kinds::OPENED | Kinds::NAMES | Kinds::CONTENT | lives | Kinds::REMARKS
     }
     fn begin(&mut self) {
         self.held.clear();
         self.idle = 0;
-        self.kin.begin();
     }
     fn on(&mut self, event: &Event, kernel: &KernelView<'_>) -> Result<(), Violation> {
         use What::*;
         match &event.what {
             Lock { path, file, description, mode, .. } => {
                 let acted = self.acts(event, Some(path), kernel);
-                self.locks(event, path, *file, *description, *mode);
+                self.locks(event, path, *file, *description, *mode, kernel);
                 acted
             }
             Unlock { description, .. } => {
@@ -186,13 +192,9 @@ impl Oracle for PathExclusion {
             | Forked { .. }
             | Entered { .. }
             | Note { .. } => self.acts(event, None, kernel),
-            TaskStarted { .. } => {
-                self.kin.on(event);
-                Ok(())
-            }
             TaskEnded { .. } => {
                 if !self.held.is_empty() {
-                    self.task_ends(event);
+                    self.task_ends(event, kernel);
                 }
                 Ok(())
             }
@@ -200,7 +202,7 @@ impl Oracle for PathExclusion {
         }
     }
     fn state(&self) -> Option<u64> {
-        let held = self.held.iter().map(|(at, h)| (*at, h.path.clone(), h.mode, h.by, h.owner));
+        let held = self.held.iter().map(|(at, path, h)| (at, path.clone(), h.mode, h.by, h.owner));
         state_of(held.collect::<Vec<_>>())
     }
     fn judged(&self) -> u64 {

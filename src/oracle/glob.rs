@@ -4,6 +4,7 @@
 //! in real cache paths, and lets `*` cross directories unless told otherwise.
 
 use std::fmt;
+use std::sync::Arc;
 
 /// A pattern of paths, or of names. Everything but `*` and `**` stands for itself.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -18,6 +19,39 @@ impl Glob {
     /// Whether the whole of `path` is of this form.
     pub fn matches(&self, path: &str) -> bool {
         self.0 == "**" || names_match(Some(&self.0), Some(path))
+    }
+}
+
+/// A pattern that the same few paths are asked about over and over: what it said of them is remembered.
+#[derive(Debug)]
+pub(super) struct Memo {
+    pub(super) glob: Glob,
+    /// By where the path stands in memory, which is the path's alone for as long as it is kept here.
+    known: [Option<(Arc<str>, bool)>; KNOWN],
+}
+
+/// A power of two.
+const KNOWN: usize = 16;
+
+impl From<Glob> for Memo {
+    fn from(glob: Glob) -> Self {
+        Memo { glob, known: Default::default() }
+    }
+}
+
+impl Memo {
+    /// Whether the whole of `path` is of this form.
+    #[inline]
+    pub(super) fn matches(&mut self, path: &Arc<str>) -> bool {
+        let known = &mut self.known[(Arc::as_ptr(path).addr() / 32) % KNOWN];
+        match known {
+            Some((known, matches)) if Arc::ptr_eq(known, path) => *matches,
+            known => {
+                let matches = self.glob.matches(path);
+                *known = Some((path.clone(), matches));
+                matches
+            }
+        }
     }
 }
 

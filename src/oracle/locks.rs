@@ -5,10 +5,10 @@
 //! the locks bounds the descriptors whatever the size of the project.
 
 use std::fmt::Write;
-use std::sync::Arc;
 
 use super::deed::Deed;
-use super::map::Map;
+use super::glob::Memo;
+use super::held::HeldLocks;
 use super::{Glob, Oracle, Violation, ViolationKind, state_of};
 use crate::sim::KernelView;
 use crate::world::{Event, Kinds, What};
@@ -17,21 +17,21 @@ use crate::world::{Event, Kinds, What};
 #[derive(Debug)]
 pub struct LockBound {
     at_most: usize,
-    of: Glob,
-    /// By description: path, and for the report who took it when.
-    held: Map<u64, (Arc<str>, Deed)>,
+    of: Memo,
+    /// For the report: who took it when.
+    held: HeldLocks<Deed>,
     judged: u64,
 }
 
 impl LockBound {
     /// At most that many, over all processes.
     pub fn at_most(locks: usize) -> Self {
-        LockBound { at_most: locks, of: Glob::new("**"), held: Map::default(), judged: 0 }
+        LockBound { at_most: locks, of: Glob::new("**").into(), held: HeldLocks::default(), judged: 0 }
     }
 
     /// Only locks on paths of that form count.
     pub fn of(self, pattern: impl Into<Glob>) -> Self {
-        LockBound { of: pattern.into(), ..self }
+        LockBound { of: Memo::from(pattern.into()), ..self }
     }
 }
 
@@ -49,28 +49,30 @@ impl Oracle for LockBound {
         match &event.what {
             What::Lock { path, description, .. } if self.of.matches(path) => {
                 self.judged += 1;
-                self.held.or_insert_with(*description, || (path.clone(), Deed::of(event)));
+                if self.held.get(*description).is_none() {
+                    self.held.insert(*description, path, Deed::of(event));
+                }
                 if self.held.len() > self.at_most {
                     let text = format!(
                         "{} locks on {} are held at once, promised were at most {}",
                         self.held.len(),
-                        self.of,
+                        self.of.glob,
                         self.at_most
                     );
                     let mut argument = String::new();
-                    for (path, taken) in self.held.values() {
+                    for (_, path, taken) in self.held.iter() {
                         let _ = writeln!(argument, "{path}: {} since step {}", taken.who(kernel), taken.step);
                     }
                     return Err(Violation::new(ViolationKind::LockPeak, text).because(argument));
                 }
             }
-            What::Unlock { description, .. } => drop(self.held.remove(description)),
+            What::Unlock { description, .. } => drop(self.held.remove(*description)),
             _ => {}
         }
         Ok(())
     }
     fn state(&self) -> Option<u64> {
-        state_of(self.held.keys().collect::<Vec<_>>())
+        state_of(self.held.iter().map(|(description, ..)| description).collect::<Vec<_>>())
     }
     fn judged(&self) -> u64 {
         self.judged

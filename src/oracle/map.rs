@@ -34,26 +34,11 @@ impl<K: Ord, V> Map<K, V> {
         }
         Err(0)
     }
-    /// The entry at a position.
-    pub(super) fn at_mut(&mut self, at: usize) -> (&K, &mut V) {
-        let (key, value) = &mut self.0[at];
-        (&*key, value)
-    }
-    pub(super) fn get(&self, key: &K) -> Option<&V> {
-        self.find(key).ok().map(|at| &self.0[at].1)
-    }
     pub(super) fn insert(&mut self, key: K, value: V) {
         match self.find(&key) {
             Ok(at) => self.0[at].1 = value,
             Err(at) => self.0.insert(at, (key, value)),
         }
-    }
-    pub(super) fn or_insert_with(&mut self, key: K, value: impl FnOnce() -> V) -> &mut V {
-        let at = self.find(&key).unwrap_or_else(|at| {
-            self.0.insert(at, (key, value()));
-            at
-        });
-        &mut self.0[at].1
     }
     pub(super) fn remove(&mut self, key: &K) -> Option<V> {
         self.find(key).ok().map(|at| self.0.remove(at).1)
@@ -87,9 +72,6 @@ impl<K: Ord, V> Map<K, V> {
     pub(super) fn values(&self) -> impl Iterator<Item = &V> {
         self.0.iter().map(|(_, value)| value)
     }
-    pub(super) fn values_mut(&mut self) -> impl Iterator<Item = &mut V> {
-        self.0.iter_mut().map(|(_, value)| value)
-    }
 }
 
 #[cfg(test)]
@@ -110,7 +92,6 @@ mod tests {
                 tree.insert(key, n);
             }
             assert!(map.iter().eq(tree.iter()), "{map:?} is not {tree:?}");
-            assert_eq!(map.get(&(key + 1)), tree.get(&(key + 1)));
         }
         assert!(map.len() > SHORT, "both ways of looking were tried");
     }

@@ -10,6 +10,7 @@ mod deed;
 pub mod descriptors;
 pub mod exclusion;
 mod glob;
+mod held;
 mod kin;
 pub mod leak;
 pub mod locks;
@@ -44,7 +45,7 @@ pub trait Oracle: Send {
     fn name(&self) -> &str;
 
     /// Which events it wants to see. Exploration treats operations whose events fall under the kinds of one oracle as dependent on each
-    /// other, so ask for no more than is needed.
+    /// other, so ask for no more than is needed; and for all that what it looks at depends on, since others may be told in any order.
     fn kinds(&self) -> Kinds;
 
     /// Forgets the last execution. What is meant to be merged over executions stays.

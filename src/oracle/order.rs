@@ -27,7 +27,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt::Write;
 use std::sync::Arc;
 
-use super::kin::{Actor, Kin};
+use super::held::HeldLocks;
+use super::kin::{self, Actor};
 use super::map::Map;
 use super::{Glob, Oracle, Violation, ViolationKind, state_of};
 use crate::sim::KernelView;
@@ -52,10 +53,9 @@ struct Class {
     rank: Option<u32>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 struct Held {
     by: Actor,
-    path: Arc<str>,
     mode: LockMode,
     step: u64,
 }
@@ -72,11 +72,9 @@ struct Edge {
 pub struct LockOrder {
     classes: Vec<Class>,
     siblings: Siblings,
-    /// By description.
-    held: Map<u64, Held>,
+    held: HeldLocks<Held>,
     waiting: Map<(Actor, Arc<str>), ()>,
     refused: Map<(Actor, Arc<str>), ()>,
-    kin: Kin,
     /// Over all executions.
     edges: BTreeMap<(Arc<str>, Arc<str>), Edge>,
     /// The edges that this execution has shown, new or not.
@@ -120,26 +118,27 @@ impl LockOrder {
         blocking: bool,
         kernel: &KernelView<'_>,
     ) -> Result<(), Violation> {
-        let by = self.kin.actor(event);
+        let by = kin::actor(event, kernel);
         let waited = strike_out(&mut self.waiting, by, path);
         strike_out(&mut self.refused, by, path);
-        if self.held.get(&description).is_some_and(|held| held.mode == mode) {
+        if self.held.get(description).is_some_and(|held| held.mode == mode) {
             return Ok(()); // L4: it has it already
         }
         let asked = if blocking && !waited { self.asked(event, path, mode, kernel) } else { Ok(()) };
         self.judged += u64::from(!blocking);
-        self.held.insert(description, Held { by, path: path.clone(), mode, step: event.step });
+        self.held.insert(description, path, Held { by, mode, step: event.step });
         asked
     }
 
     /// A task has ended: its parent has what it leaves.
     #[inline(never)]
-    fn task_ends(&mut self, event: &Event) {
-        let by = self.kin.actor(event);
+    fn task_ends(&mut self, event: &Event, kernel: &KernelView<'_>) {
+        let by = kin::actor(event, kernel);
         self.waiting.retain(|(who, _), ()| *who != by);
         self.refused.retain(|(who, _), ()| *who != by);
-        if let Some(heir) = self.kin.heir(event) {
-            self.held.values_mut().filter(|held| held.by == by).for_each(|held| held.by = heir);
+        if let Some(heir) = kin::heir(event, kernel) {
+            let left = self.held.iter_mut().map(|(_, _, held)| held).filter(|held| held.by == by);
+            left.for_each(|held| held.by = heir);
         }
     }
 
@@ -163,24 +162,25 @@ impl LockOrder {
         mode: LockMode,
         kernel: &KernelView<'_>,
     ) -> Result<(), Violation> {
-        if !self.held.values().any(|held| self.kin.in_name_of(event, held.by)) {
+        if !self.held.iter().any(|(_, _, held)| kin::in_name_of(event, held.by, kernel)) {
             return Ok(()); // the usual case, for which no list is made
         }
-        let names = self.kin.in_whose_name(event);
-        let held: Vec<Held> = self.held.values().filter(|held| names.contains(&held.by)).cloned().collect();
+        let names = kin::in_whose_name(event, kernel);
+        let held = self.held.iter().filter(|(_, _, held)| names.contains(&held.by));
+        let held: Vec<(Arc<str>, Held)> = held.map(|(_, path, held)| (path.clone(), *held)).collect();
         let (class, rank) = self.class_of(path);
-        for held in held {
-            let (holds, held_rank) = self.class_of(&held.path);
+        for (held_path, held) in held {
+            let (holds, held_rank) = self.class_of(&held_path);
             let story = format!(
                 "{} took {} ({holds}) at step {} and asked for {path} ({class}) at step {}",
                 kernel.who(event),
-                held.path,
+                held_path,
                 held.step,
                 event.step
             );
             let wrong =
                 |why: String| Err(Violation::new(ViolationKind::LockOrder, format!("lock order: {story}: {why}")));
-            if held.path == *path {
+            if held_path == *path {
                 if (held.mode, mode) != (LockMode::Shared, LockMode::Shared) {
                     return wrong("it waits for itself".into());
                 }
@@ -189,7 +189,7 @@ impl LockOrder {
             if holds == class {
                 match self.siblings {
                     Siblings::Any => continue,
-                    Siblings::Sorted if held.path < *path => continue,
+                    Siblings::Sorted if held_path < *path => continue,
                     Siblings::Sorted => {
                         return wrong("locks of one class are taken in the order of their paths".into());
                     }
@@ -272,41 +272,37 @@ impl Oracle for LockOrder {
         "lock order"
     }
     fn kinds(&self) -> Kinds {
-        Kinds::LOCKS | Kinds::TASKS
+        Kinds::LOCKS | Kinds::TASK_ENDS
     }
     fn begin(&mut self) {
         self.held.clear();
         self.waiting.clear();
         self.refused.clear();
         self.shown.clear();
-        self.kin.begin();
     }
     fn on(&mut self, event: &Event, kernel: &KernelView<'_>) -> Result<(), Violation> {
         match &event.what {
             What::LockWait { path, mode, .. } => {
-                let by = self.kin.actor(event);
+                let by = kin::actor(event, kernel);
                 if note(&mut self.waiting, by, path) { self.asked(event, path, *mode, kernel) } else { Ok(()) }
             }
             What::Lock { path, description, mode, blocking, .. } => {
                 self.locked(event, path, *description, *mode, *blocking, kernel)
             }
             What::LockRefused { path, mode, .. } => {
-                let by = self.kin.actor(event);
+                let by = kin::actor(event, kernel);
                 if note(&mut self.refused, by, path) { Ok(()) } else { self.asked(event, path, *mode, kernel) }
             }
             What::Unlock { description, .. } => {
-                if let Some(held) = self.held.remove(description) {
-                    self.refused.retain(|(who, _), ()| *who != held.by);
+                if let Some(held) = self.held.remove(*description) {
+                    let by = held.by;
+                    self.refused.retain(|(who, _), ()| *who != by);
                 }
-                Ok(())
-            }
-            What::TaskStarted { .. } => {
-                self.kin.on(event);
                 Ok(())
             }
             What::TaskEnded { .. } => {
                 if !(self.held.is_empty() && self.waiting.is_empty() && self.refused.is_empty()) {
-                    self.task_ends(event);
+                    self.task_ends(event, kernel);
                 }
                 Ok(())
             }
@@ -317,7 +313,7 @@ impl Oracle for LockOrder {
         self.shown.iter().cloned().collect()
     }
     fn state(&self) -> Option<u64> {
-        let held: Vec<_> = self.held.iter().map(|(d, held)| (d, held.by, &held.path, held.mode)).collect();
+        let held: Vec<_> = self.held.iter().map(|(d, path, held)| (d, held.by, path, held.mode)).collect();
         state_of((held, self.waiting.keys().collect::<Vec<_>>(), self.refused.keys().collect::<Vec<_>>()))
     }
     fn judged(&self) -> u64 {

@@ -346,7 +346,7 @@ impl State {
             Op::Open { path, options } => {
                 let opened = self.kernel.open(pid, &self.names[path], options)?;
                 self.kernel.used_by(pid, opened.descriptor, task);
-                if self.wants(Kinds::DESCRIPTORS) {
+                if self.wants(Kinds::OPENED) {
                     let Opened { descriptor, file, created, truncated } = opened;
                     self.emit(
                         pid,
@@ -364,7 +364,7 @@ impl State {
             Op::Dup { fd } => {
                 let descriptor = self.kernel.dup(pid, fd, 0, true)?;
                 self.kernel.used_by(pid, descriptor, task);
-                if self.wants(Kinds::DESCRIPTORS) {
+                if self.wants(Kinds::OPENED) {
                     let (path, file, _) = self.kernel.describe(pid, fd)?;
                     self.emit(pid, by, What::Dup { path, descriptor, file });
                 }

@@ -26,6 +26,7 @@ impl State {
         self.tasks.push(Task {
             pid,
             name,
+            birth: 0,
             parent,
             thread,
             phase: Phase::Queued,
@@ -53,6 +54,9 @@ impl State {
             return id;
         }
         self.live += 1;
+        let host = &mut self.hosts[pid as usize];
+        host.births += 1;
+        self.tasks[id as usize].birth = host.births;
         // An executor that shuts down drops what is spawned on it now.
         self.tasks[id as usize].aborting = self.hosts[pid as usize].ending.is_some() && thread == Thread::Worker;
         let host = &mut self.hosts[pid as usize];
@@ -62,7 +66,7 @@ impl State {
             Thread::Own => {}
         }
         self.touch_scarce_threads(pid);
-        if self.wants(Kinds::TASKS) {
+        if self.wants(Kinds::TASK_STARTS) {
             let name = self.tasks[id as usize].name.clone();
             self.emit(pid, Some(id), What::TaskStarted { name, thread, parent });
         }
@@ -289,7 +293,7 @@ impl State {
         }
         self.give_thread_up(id);
         self.feed(pid);
-        if self.wants(Kinds::TASKS) {
+        if self.wants(Kinds::TASK_ENDS) {
             self.emit(pid, Some(id), What::TaskEnded { completed });
         }
         if is_awaited {

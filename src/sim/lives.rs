@@ -41,6 +41,7 @@ impl State {
             ready: Vec::new(),
             worker_tasks: 0,
             pool_tasks: 0,
+            births: 0,
             main: None,
             ending: None,
             alive: true,

@@ -263,7 +263,7 @@ impl Machine {
     }
 
     /// One execution from start to end.
-    pub(crate) fn run(&mut self, plan: &Plan, chooser: &mut dyn Chooser) -> End {
+    pub(crate) fn run(&mut self, plan: &Plan, chooser: &mut (impl Chooser + ?Sized)) -> End {
         self.begin(plan);
         let end = loop {
             if let Some(end) = self.standing(plan.steps_max) {

@@ -50,6 +50,8 @@ pub(crate) enum Phase {
 pub(crate) struct Task {
     pub(crate) pid: Pid,
     pub(crate) name: Arc<str>,
+    /// The how many'th task of its process it is, from 1.
+    pub(crate) birth: u32,
     /// Who spawned it, or gave the section away.
     pub(crate) parent: Option<TaskId>,
     pub(crate) thread: Thread,
@@ -94,6 +96,8 @@ pub(crate) struct Host {
     /// Live tasks on workers; on the pool or in its queue.
     pub(crate) worker_tasks: u32,
     pub(crate) pool_tasks: u32,
+    /// Tasks that it ever had.
+    pub(crate) births: u32,
     pub(crate) main: Option<TaskId>,
     pub(crate) ending: Option<Exit>,
     pub(crate) alive: bool,
@@ -163,8 +167,6 @@ pub enum Choice {
 /// One who watches.
 pub(crate) struct Judge {
     pub(crate) oracle: Box<dyn Oracle>,
-    /// What it wants to see.
-    pub(crate) kinds: Kinds,
     /// The scenario names it: it must have something to judge.
     pub(crate) named: bool,
 }
@@ -175,6 +177,8 @@ pub(crate) struct Judges {
     pub(crate) all: Vec<Judge>,
     /// What any of them wants to see.
     pub(crate) kinds: Kinds,
+    /// Who wants to see a kind, by its number: places in the list of all.
+    by_kind: [SmallVec<[u32; 8]>; Kinds::COUNT],
     pub(crate) recording: Option<Vec<Event>>,
     pub(crate) violation: Option<Violation>,
 }
@@ -189,7 +193,9 @@ impl Judges {
     pub(crate) fn add(&mut self, oracle: Box<dyn Oracle>, named: bool) {
         let kinds = oracle.kinds();
         self.kinds = self.kinds | kinds;
-        self.all.push(Judge { oracle, kinds, named });
+        let place = self.all.len() as u32;
+        kinds.each().for_each(|kind| self.by_kind[kind.number()].push(place));
+        self.all.push(Judge { oracle, named });
     }
 }
 
@@ -362,23 +368,26 @@ impl State {
     }
 
     /// Tells everybody who watches what happened.
+    #[inline(always)]
     pub(crate) fn emit(&mut self, pid: Pid, task: Option<TaskId>, what: What) {
         let kind = what.kind();
-        if !self.judges.kinds.meets(kind) {
-            return;
-        }
-        self.touch_oracles(kind);
-        let event = Event { step: self.step, at: self.clock, process: pid, task, what };
-        let view = KernelView { kernel: &self.kernel, hosts: &self.hosts, tasks: &self.tasks, clock: self.clock };
-        for judge in &mut self.judges.all {
-            if judge.kinds.meets(kind)
-                && let Err(violation) = judge.oracle.on(&event, &view)
-            {
-                self.judges.violation.get_or_insert(violation);
+        if self.wants(kind) {
+            self.touch_oracles(kind);
+            let event = Event { step: self.step, at: self.clock, process: pid, task, what };
+            self.pass_on(kind, &event);
+            if let Some(recording) = &mut self.judges.recording {
+                recording.push(event);
             }
         }
-        if let Some(recording) = &mut self.judges.recording {
-            recording.push(event);
+    }
+
+    /// To whoever watches for that kind.
+    fn pass_on(&mut self, kind: Kinds, event: &Event) {
+        let view = KernelView { kernel: &self.kernel, hosts: &self.hosts, tasks: &self.tasks, clock: self.clock };
+        for &place in &self.judges.by_kind[kind.number()] {
+            if let Err(violation) = self.judges.all[place as usize].oracle.on(event, &view) {
+                self.judges.violation.get_or_insert(violation);
+            }
         }
     }
 
@@ -402,7 +411,7 @@ impl State {
             let what = What::Unlock { path: closed.path.clone(), file: closed.file, description: ofd.into(), mode };
             self.emit(pid, task, what);
         }
-        if self.wants(Kinds::DESCRIPTORS) {
+        if self.wants(Kinds::CLOSED) {
             self.emit(pid, task, What::Close { path: closed.path, descriptor: fd, file: closed.file });
         }
     }

@@ -30,8 +30,12 @@ pub struct Kinds(u16);
 impl Kinds {
     /// No kind.
     pub const NONE: Kinds = Kinds(0);
-    /// Descriptors are made and closed.
-    pub const DESCRIPTORS: Kinds = Kinds(1);
+    /// Descriptors are made.
+    pub const OPENED: Kinds = Kinds(1);
+    /// Descriptors are closed.
+    pub const CLOSED: Kinds = Kinds(1024);
+    /// Both.
+    pub const DESCRIPTORS: Kinds = Kinds(1 | 1024);
     /// Locks are asked for, granted, refused, released.
     pub const LOCKS: Kinds = Kinds(2);
     /// Names appear, move, vanish.
@@ -40,10 +44,14 @@ impl Kinds {
     pub const CONTENT: Kinds = Kinds(8);
     /// Processes start and end.
     pub const PROCESSES: Kinds = Kinds(16);
-    /// Tasks start and end.
-    pub const TASKS: Kinds = Kinds(512);
+    /// Tasks start.
+    pub const TASK_STARTS: Kinds = Kinds(512);
+    /// Tasks end.
+    pub const TASK_ENDS: Kinds = Kinds(2048);
     /// Both.
-    pub const LIVES: Kinds = Kinds(16 | 512);
+    pub const TASKS: Kinds = Kinds(512 | 2048);
+    /// Processes and tasks start and end.
+    pub const LIVES: Kinds = Kinds(16 | 512 | 2048);
     /// Permits, mutexes, notifications.
     pub const MEMORY: Kinds = Kinds(32);
     /// Regions and notes.
@@ -53,11 +61,23 @@ impl Kinds {
     /// Time passed, a choice was made, attributes were looked at.
     pub const OTHER: Kinds = Kinds(256);
     /// Every kind.
-    pub const ALL: Kinds = Kinds(1023);
+    pub const ALL: Kinds = Kinds(4095);
+    /// How many there are.
+    pub(crate) const COUNT: usize = 12;
 
     /// Whether the two sets share a kind.
     pub fn meets(self, other: Kinds) -> bool {
         self.0 & other.0 != 0
+    }
+
+    /// The number of a single kind, below [`COUNT`](Kinds::COUNT).
+    pub(crate) fn number(self) -> usize {
+        self.0.trailing_zeros() as usize
+    }
+
+    /// Its kinds, one at a time.
+    pub(crate) fn each(self) -> impl Iterator<Item = Kinds> {
+        (0..Self::COUNT).map(|number| Kinds(1 << number)).filter(move |kind| kind.meets(self))
     }
 }
 
@@ -179,15 +199,18 @@ pub enum What {
 
 impl What {
     /// The kind it is of.
+    #[inline]
     pub fn kind(&self) -> Kinds {
         use What::*;
         match self {
-            Open { .. } | Dup { .. } | Descriptor { .. } | Close { .. } => Kinds::DESCRIPTORS,
+            Open { .. } | Dup { .. } | Descriptor { .. } => Kinds::OPENED,
+            Close { .. } => Kinds::CLOSED,
             LockWait { .. } | Lock { .. } | LockRefused { .. } | LockLost { .. } | Unlock { .. } => Kinds::LOCKS,
             Rename { .. } | Link { .. } | Unlink { .. } | MakeDir { .. } | RemoveDir { .. } => Kinds::NAMES,
             Read { .. } | Write { .. } | Truncate { .. } | Sync { .. } => Kinds::CONTENT,
             Started { .. } | Forked { .. } | Ending { .. } | Ended { .. } => Kinds::PROCESSES,
-            TaskStarted { .. } | TaskEnded { .. } => Kinds::TASKS,
+            TaskStarted { .. } => Kinds::TASK_STARTS,
+            TaskEnded { .. } => Kinds::TASK_ENDS,
             Acquired { .. } | Released { .. } | MutexLocked { .. } | MutexUnlocked { .. } => Kinds::MEMORY,
             Notified { .. } => Kinds::MEMORY,
             Entered { .. } | Left { .. } | Note { .. } => Kinds::REMARKS,

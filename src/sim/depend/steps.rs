@@ -136,8 +136,11 @@ impl State {
         if self.footprint.is_none() {
             return;
         }
+        // Who looks at one half may look at what the other one has changed: how many are open.
+        let halves = [Kinds::DESCRIPTORS, Kinds::TASKS, Kinds::LIVES];
+        let kind = halves.into_iter().filter(|whole| whole.meets(kind)).fold(kind, |kind, whole| kind | whole);
         for at in 0..self.judges.all.len() {
-            if self.judges.all[at].kinds.meets(kind) {
+            if self.judges.all[at].oracle.kinds().meets(kind) {
                 self.touch(Resource::Oracle(at as u32), Access::Write);
             }
         }
