@@ -3,9 +3,9 @@
 use super::{Progress, Watch};
 use crate::cli::quiet::quietly;
 use flockstep::engine::{CannotHold, Engine};
-use flockstep::explore::Peaks;
+use flockstep::explore::Pace;
 use flockstep::scenario::{Policy, Scenario};
-use flockstep::{Exploration, Strategy, Verdict};
+use flockstep::{Exploration, Strategy};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
@@ -80,11 +80,11 @@ fn explore(
     progress: &Progress,
 ) -> Outcome {
     if let Some(why) = watch.over() {
-        return Ok(nothing(format!("{why} before it began")));
+        return Ok(Exploration::nothing(format!("{why} before it began")));
     }
     let strategy = Strategy { time_limit: watch.left(), ..strategy.clone() };
     let mut counted = 0;
-    let mut count = |executions: u64| {
+    let mut count = |&Pace { executions, .. }: &Pace| {
         progress.executed(executions.saturating_sub(counted));
         counted = executions;
         !watch.interrupted()
@@ -93,23 +93,10 @@ fn explore(
     let outcome = explored.unwrap_or_else(|why| {
         let text = why.downcast_ref::<String>().cloned();
         let text = text.or_else(|| why.downcast_ref::<&str>().map(ToString::to_string)).unwrap_or_default();
-        Ok(nothing(format!("the {} engine panicked: {text}", engine.name())))
+        Ok(Exploration::nothing(format!("the {} engine panicked: {text}", engine.name())))
     });
     if let Ok(exploration) = &outcome {
         progress.executed(exploration.executions.saturating_sub(counted));
     }
     outcome
-}
-
-/// An exploration that tried nothing.
-fn nothing(why: String) -> Exploration {
-    Exploration {
-        verdict: Verdict::Inconclusive(why),
-        executions: 0,
-        steps: 0,
-        states: None,
-        elapsed: Duration::ZERO,
-        makespan: None,
-        peaks: Peaks::default(),
-    }
 }
