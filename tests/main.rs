@@ -2,6 +2,7 @@
 
 mod campaign;
 mod cli;
+mod cli_merge;
 mod conform;
 mod contract;
 mod contract_in_simulation;

@@ -33,6 +33,8 @@ impl Judged<'_> {
         match &self.exploration.verdict {
             Verdict::Inconclusive(_) => Judgement::Inconclusive,
             verdict if self.case.expected.is_met_by(verdict) => Judgement::Expected,
+            // Another part may find it.
+            Verdict::Upheld { .. } if !self.exploration.which_part().is_whole() => Judgement::Expected,
             _ => Judgement::Unexpected,
         }
     }

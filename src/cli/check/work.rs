@@ -1,5 +1,6 @@
 //! The work: the cases of all rows in parallel, the rows in order.
 
+use super::idle::Idle;
 use super::{Progress, Watch};
 use crate::cli::quiet::quietly;
 use flockstep::engine::{CannotHold, Engine};
@@ -28,23 +29,25 @@ pub(super) fn run<'p>(
     jobs: usize,
     watch: &Watch,
     progress: &Progress,
-    mut each: impl FnMut(&Planned<'p>, Vec<Outcome>),
+    each: &mut dyn FnMut(&Planned<'p>, Vec<Outcome>),
 ) {
     let cases = |row: usize| (0..plan[row].policy.cases.len()).map(move |case| (row, case));
     let queue: Vec<(usize, usize)> = (0..plan.len()).flat_map(cases).collect();
-    let next = AtomicUsize::new(0);
+    let (next, cores) = (AtomicUsize::new(0), Idle::new(jobs));
     let work = |done: mpsc::Sender<(usize, usize, Outcome)>| {
         while let Some(&(row, case)) = queue.get(next.fetch_add(1, Ordering::Relaxed)) {
             let Planned { policy, engine } = &plan[row];
-            let outcome = explore(*engine, &policy.cases[case].scenario, strategy, watch, progress);
+            let outcome = explore(*engine, &policy.cases[case].scenario, strategy, watch, progress, &cores);
             if done.send((row, case, outcome)).is_err() {
                 return;
             }
         }
+        cores.give();
     };
     let work = &work;
     std::thread::scope(|scope| {
         let (done, arriving) = mpsc::channel();
+        (queue.len()..jobs).for_each(|_| cores.give());
         for _ in 0..jobs.min(queue.len()) {
             let done = done.clone();
             scope.spawn(move || work(done));
@@ -78,6 +81,7 @@ fn explore(
     strategy: &Strategy,
     watch: &Watch,
     progress: &Progress,
+    cores: &Idle,
 ) -> Outcome {
     if let Some(why) = watch.over() {
         return Ok(Exploration::nothing(format!("{why} before it began")));
@@ -89,7 +93,8 @@ fn explore(
         counted = executions;
         !watch.interrupted()
     };
-    let explored = quietly(|| catch_unwind(AssertUnwindSafe(|| engine.explore(scenario, &strategy, &mut count))));
+    let explored =
+        quietly(|| catch_unwind(AssertUnwindSafe(|| engine.explore_on(scenario, &strategy, &mut count, cores))));
     let outcome = explored.unwrap_or_else(|why| {
         let text = why.downcast_ref::<String>().cloned();
         let text = text.or_else(|| why.downcast_ref::<&str>().map(ToString::to_string)).unwrap_or_default();
