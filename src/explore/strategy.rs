@@ -176,7 +176,6 @@ impl Strategy {
     ///
     /// # Panics
     /// If the variable is set to what is no part.
-    #[expect(clippy::disallowed_methods, reason = "the environment of the test, which no schedule sees")]
     pub fn part_from_env(self) -> Self {
         let part = std::env::var_os("FLOCKSTEP_SHARD").map(|text| {
             let part = text.to_string_lossy().parse();
