@@ -11,7 +11,7 @@ pub mod scenario;
 pub mod sim;
 pub mod world;
 
-pub use explore::{Enough, Exploration, Failure, Key, Method, Strategy, Verdict};
+pub use explore::{Enough, Exploration, Failure, Key, Method, Part, Strategy, Verdict};
 pub use oracle::{Deadlock, Oracle, Violation, ViolationKind};
 pub use scenario::{Scenario, scenario};
 pub use sim::{KernelView, SimWorld, Time};

@@ -331,8 +331,8 @@ fn explorations_can_be_interrupted() {
     for engine in engine::all() {
         let strategy = Strategy { exhaustive: true, ..Strategy::random(10_000_000) };
         let mut told = 0;
-        let found = engine.explore(&busy(), &strategy, &mut |executions| {
-            told = executions;
+        let found = engine.explore(&busy(), &strategy, &mut |pace| {
+            told = pace.executions;
             false
         });
         let found = found.expect("it holds it");

@@ -13,7 +13,7 @@ use proptest::strategy::Strategy as Generator;
 
 /// One step of a random program.
 #[derive(Clone, Debug)]
-enum Step {
+pub(crate) enum Step {
     Lock(u8, LockMode),
     Try(u8, LockMode),
     Unlock(u8),
@@ -93,7 +93,7 @@ async fn run(world: SimWorld, steps: Vec<Step>, permits: SemaphoreOf, me: u8) {
 type FileOf = <SimWorld as Files>::File;
 type SemaphoreOf = <SimWorld as InProcess>::Semaphore;
 
-fn step() -> impl Generator<Value = Step> {
+pub(crate) fn step() -> impl Generator<Value = Step> {
     let mode = prop_oneof![Just(LockMode::Shared), Just(LockMode::Exclusive)];
     let at = 0..2u8;
     prop_oneof![
@@ -139,7 +139,7 @@ impl Oracle for Ends {
     }
 }
 
-fn scene(programs: &[Vec<Vec<Step>>], workers: u32, kill: bool, cancel: bool) -> Scenario {
+pub(crate) fn scene(programs: &[Vec<Vec<Step>>], workers: u32, kill: bool, cancel: bool) -> Scenario {
     let mut scene = scenario("random").workers(workers).blocking_threads(1).leaks_allowed();
     for (pid, tasks) in programs.iter().enumerate() {
         let tasks = tasks.clone();

@@ -1,6 +1,8 @@
 //! The tests of the library, one binary: proptest then keeps its seeds in the top-level `proptest-regressions/`.
 
+mod campaign;
 mod cli;
+mod cli_merge;
 mod conform;
 mod contract;
 mod contract_in_simulation;

@@ -5,6 +5,7 @@ mod check;
 mod conform;
 mod interrupt;
 mod list;
+mod merge;
 mod quiet;
 mod replay;
 mod run;
@@ -32,6 +33,8 @@ enum Verb {
     Check(check::Arguments),
     /// Say which scenarios and policies there are, in which sizes, and what is expected of each.
     List(list::Arguments),
+    /// Join the parts of a check that were explored apart.
+    Merge(merge::Arguments),
     /// Run the schedule of a violation again.
     Replay(replay::Arguments),
     /// Run a protocol on the real filesystem.
@@ -83,6 +86,7 @@ pub(crate) fn main(policies: &[Policy]) -> ExitCode {
     let exit = match command.expect("check is a command") {
         Verb::Check(arguments) => check::main(arguments, policies),
         Verb::List(arguments) => Ok(list::main(&arguments, policies)),
+        Verb::Merge(arguments) => merge::main(&arguments, policies),
         Verb::Replay(arguments) => replay::main(&arguments, policies),
         Verb::Run(what) => what.main(policies),
         Verb::Conform(arguments) => Ok(conform::main(&arguments)),

@@ -19,10 +19,9 @@ use ::loom::sync::atomic::{AtomicUsize, Ordering};
 use ::loom::thread::Thread;
 use parking_lot::Mutex;
 
-use super::turns::{self, Shared, offers};
+use super::turns::{self, Shared, Stop, offers};
 use super::{CannotHold, Engine};
-use crate::explore::sample::{Horizon, Random};
-use crate::explore::{Exploration, Progress, Stop, Strategy};
+use crate::explore::{Exploration, Horizon, Progress, Random, Strategy};
 use crate::scenario::Scenario;
 use crate::sim::{Chooser, Machine, State};
 

@@ -17,7 +17,7 @@ pub use seeded::Seeded;
 #[cfg(feature = "shuttle")]
 pub use shuttle::Shuttle;
 
-use crate::explore::{Exploration, Progress, Strategy};
+use crate::explore::{Cores, Exploration, Progress, Strategy};
 use crate::scenario::Scenario;
 
 /// Why an engine cannot run a scenario.
@@ -37,7 +37,7 @@ pub trait Engine: Sync {
     /// Its name on the command line.
     fn name(&self) -> &'static str;
 
-    /// Explores a scenario. `progress` is called now and then with the number of executions, and interrupts by returning `false`.
+    /// Explores a scenario. `progress` is called now and then, and interrupts by returning `false`.
     ///
     /// # Errors
     /// If the scenario, or the strategy, is not one that this engine can run.
@@ -47,6 +47,21 @@ pub trait Engine: Sync {
         strategy: &Strategy,
         progress: Progress<'_>,
     ) -> Result<Exploration, CannotHold>;
+
+    /// The same on as many threads as are free, if the engine can make use of them.
+    ///
+    /// # Errors
+    /// As [`explore`](Engine::explore).
+    fn explore_on(
+        &self,
+        scenario: &Scenario,
+        strategy: &Strategy,
+        progress: Progress<'_>,
+        cores: &dyn Cores,
+    ) -> Result<Exploration, CannotHold> {
+        let _ = cores;
+        self.explore(scenario, strategy, progress)
+    }
 }
 
 /// Every engine that this build has, our own first.

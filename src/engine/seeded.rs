@@ -1,7 +1,7 @@
 //! Our own engine: an executor of futures without stacks or queues, driven by a strategy.
 
 use super::{CannotHold, Engine};
-use crate::explore::{Exploration, Progress, Strategy};
+use crate::explore::{Cores, Exploration, Progress, Strategy};
 use crate::scenario::Scenario;
 
 /// Holds every scenario and every strategy.
@@ -20,5 +20,15 @@ impl Engine for Seeded {
         progress: Progress<'_>,
     ) -> Result<Exploration, CannotHold> {
         Ok(scenario.explore_with(strategy, progress))
+    }
+
+    fn explore_on(
+        &self,
+        scenario: &Scenario,
+        strategy: &Strategy,
+        progress: Progress<'_>,
+        cores: &dyn Cores,
+    ) -> Result<Exploration, CannotHold> {
+        Ok(scenario.explore_on(strategy, progress, cores))
     }
 }

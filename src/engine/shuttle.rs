@@ -16,9 +16,9 @@ use shuttle::scheduler::{DfsScheduler, PctScheduler, RandomScheduler, Schedule, 
 use shuttle_engine::runtime::execution::ExecutionState;
 use shuttle_engine::runtime::thread::switch;
 
-use super::turns::{self, Shared};
+use super::turns::{self, Shared, Stop};
 use super::{CannotHold, Engine};
-use crate::explore::{Exploration, Method, Progress, Stop, Strategy};
+use crate::explore::{Exploration, Method, Progress, Strategy};
 use crate::scenario::Scenario;
 
 /// Protocol code runs on the stacks of shuttle's threads; only what is touched of them is ever memory.

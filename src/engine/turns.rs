@@ -14,8 +14,9 @@ use std::sync::mpsc::{Sender, channel};
 use parking_lot::Mutex;
 
 use super::CannotHold;
-use crate::explore::run::SEARCH_STEPS_MAX;
-use crate::explore::{Exploration, Progress, Stop, Stopwatch, Strategy, Tally, conclude};
+use crate::explore::{
+    Exploration, Findings, Pace, Position, Progress, SEARCH_STEPS_MAX, Searched, Stopwatch, Strategy, conclude,
+};
 use crate::oracle::ViolationKind;
 use crate::scenario::Scenario;
 use crate::sim::{Choice, End, Machine, Plan, State, panic_text};
@@ -29,7 +30,8 @@ pub(super) struct Turns {
     machine: Machine,
     strategy: Strategy,
     start: Stopwatch,
-    tally: Tally,
+    findings: Findings,
+    searched: Searched,
     /// The positions taken in this execution.
     tape: Vec<u32>,
     /// Executions are enumerated, not sampled.
@@ -44,6 +46,18 @@ pub(super) struct Turns {
     unable: Option<String>,
     ticks: Option<Sender<u64>>,
     interrupted: Arc<AtomicBool>,
+}
+
+/// Why there is no next execution.
+pub(super) enum Stop {
+    /// All schedules there are have been tried.
+    Exhausted,
+    /// As many as were asked for.
+    Count,
+    /// The time was over, or somebody interrupted.
+    Early(String),
+    /// One broke a promise.
+    Violated,
 }
 
 pub(super) type Shared = Arc<Mutex<Turns>>;
@@ -64,7 +78,7 @@ impl Turns {
     /// How many executions have ended.
     #[cfg(feature = "loom")]
     pub(super) fn executions(&self) -> u64 {
-        self.tally.executions
+        self.searched.tally.executions
     }
 
     /// How many there may be.
@@ -125,18 +139,21 @@ impl Turns {
     pub(super) fn finish(&mut self) {
         self.machine.switch_off();
         let state = self.machine.state();
-        self.tally.add(state);
-        self.tally.keep_evidence(state, &self.tape);
+        let at = Position::Search(0, self.searched.tally.executions);
+        self.searched.tally.add(state);
+        self.findings.keep_evidence(at, state, &self.tape);
         if let Some(End::Violated(violation)) = self.end.take() {
             // Somebody polls, and a search lets nobody else go on: only a fair scheduler comes to an end here.
             let unfair = self.is_search && violation.kind == ViolationKind::Endless;
-            let tape = std::mem::take(&mut self.tape);
-            self.stop = Some(if unfair { Stop::Count } else { Stop::Violated(violation, tape) });
+            self.stop = Some(if unfair { Stop::Count } else { Stop::Violated });
+            if !unfair {
+                self.findings.violate(at, violation, &self.tape);
+            }
         }
-        let executions = self.tally.executions;
+        let executions = self.searched.tally.executions;
         let due = executions.is_multiple_of(TICK);
         if self.stop.is_some() {
-        } else if self.strategy.is_done(executions, self.tally.steps) {
+        } else if self.strategy.is_done(executions, self.searched.tally.steps) {
             self.stop = Some(Stop::Count);
         } else if due && self.strategy.time_limit.is_some_and(|limit| self.start.elapsed() >= limit) {
             self.stop = Some(Stop::Early("the time was over".into()));
@@ -168,6 +185,12 @@ pub(super) fn explore(
     drive: impl FnOnce(&Shared) + Send + 'static,
 ) -> Result<Exploration, CannotHold> {
     let start = Stopwatch::start();
+    let mut findings = Findings::of(scenario, strategy);
+    if !strategy.part.owns(scenario) {
+        // These engines cannot be told to begin somewhere else.
+        findings.judged = scenario.judges().judged();
+        return Ok(conclude(scenario, strategy, vec![findings]));
+    }
     let (ticks, told) = channel();
     let interrupted = Arc::new(AtomicBool::new(false));
     let mut turns = Turns {
@@ -175,7 +198,8 @@ pub(super) fn explore(
         machine: Machine::default(),
         strategy: strategy.clone(),
         start,
-        tally: Tally::default(),
+        findings,
+        searched: Searched::default(),
         tape: Vec::new(),
         is_search,
         end: None,
@@ -198,7 +222,7 @@ pub(super) fn explore(
         result
     });
     for executions in told {
-        if !progress(executions) {
+        if !progress(&Pace { executions, ..Pace::default() }) {
             interrupted.store(true, Ordering::Relaxed);
         }
     }
@@ -207,11 +231,14 @@ pub(super) fn explore(
     if let Some(why) = turns.unable.take() {
         return Err(CannotHold { engine, scenario: scenario.name_with_case(), why });
     }
-    let stop = match (turns.stop.take(), result) {
-        (Some(stop), _) => stop,
-        (None, Ok(())) => Stop::Count,
-        (None, Err(why)) => Stop::Early(format!("{engine} itself panicked ({})", panic_text(why.as_ref()))),
+    turns.searched.exhausted = matches!(turns.stop, Some(Stop::Exhausted));
+    turns.findings.cut = match (turns.stop.take(), result) {
+        (Some(Stop::Early(why)), _) => Some(why),
+        (None, Err(why)) => Some(format!("{engine} itself panicked ({})", panic_text(why.as_ref()))),
+        _ => None,
     };
-    let (machine, tally) = (std::mem::take(&mut turns.machine), std::mem::take(&mut turns.tally));
-    Ok(conclude(scenario, strategy, scenario.plan(), machine, tally, stop, None, start))
+    turns.findings.search = Some(std::mem::take(&mut turns.searched));
+    turns.findings.judged = turns.machine.state().judges.judged();
+    turns.findings.elapsed = start.elapsed();
+    Ok(conclude(scenario, strategy, vec![std::mem::take(&mut turns.findings)]))
 }

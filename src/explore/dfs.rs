@@ -10,16 +10,18 @@ use std::collections::BTreeSet;
 use crate::sim::{Chooser, State};
 
 /// A decision: what was taken, of how many.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Decision {
-    taken: u32,
-    of: u32,
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Decision {
+    pub(crate) taken: u32,
+    pub(crate) of: u32,
 }
 
 /// The search, from one execution to the next.
 pub(crate) struct Dfs {
     tape: Vec<Decision>,
     depth: usize,
+    /// Up to here it is fixed.
+    base: usize,
     /// Up to here the tape repeats what has been seen.
     known: usize,
     seen: Option<Seen>,
@@ -33,20 +35,44 @@ pub(crate) struct Dfs {
 /// probability below 10^-24.
 type Seen = BTreeSet<u128>;
 
+/// What a state takes in it: a node has room for eleven, and is two thirds full on the average.
+const STATE_BYTES: u64 = 16 * 3 / 2 + 4;
+
 impl Dfs {
     pub(crate) fn new(cache: bool) -> Self {
         let seen = cache.then(Seen::new);
-        Dfs { tape: Vec::new(), depth: 0, known: 0, seen, cut: 0, cache_refused: false }
+        Dfs { tape: Vec::new(), depth: 0, base: 0, known: 0, seen, cut: 0, cache_refused: false }
     }
 
-    /// How many different states have been reached.
-    pub(crate) fn states(&self) -> u64 {
-        self.seen.as_ref().map_or(0, |seen| seen.len() as u64)
+    /// How many different states have been reached, if it keeps count.
+    pub(crate) fn states(&self) -> Option<u64> {
+        self.seen.as_ref().map(|seen| seen.len() as u64)
+    }
+
+    /// About how much memory it takes to know them.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.states().unwrap_or(0) * STATE_BYTES
+    }
+
+    /// From now on only what begins like that, with the states that are known already.
+    pub(crate) fn turn_to(&mut self, prefix: Vec<Decision>) {
+        (self.depth, self.base, self.known) = (0, prefix.len(), prefix.len());
+        self.tape = prefix;
+    }
+
+    /// The fraction of the tree that lies behind, if all branches were equally large.
+    pub(crate) fn explored(&self) -> f64 {
+        let mut width = 1.0;
+        let behind = self.tape[self.base..].iter().map(|decision| {
+            width /= f64::from(decision.of);
+            width * f64::from(decision.taken)
+        });
+        behind.sum()
     }
 
     /// Turns to the next execution; `false` once there is none left.
     pub(crate) fn advance(&mut self) -> bool {
-        while let Some(last) = self.tape.last_mut() {
+        while let Some(last) = self.tape[self.base..].last_mut() {
             last.taken += 1;
             if last.taken < last.of {
                 break;
@@ -54,7 +80,7 @@ impl Dfs {
             self.tape.pop();
         }
         (self.known, self.depth) = (self.tape.len(), 0);
-        !self.tape.is_empty()
+        self.tape.len() > self.base
     }
 
     fn decide(&mut self, of: u32) -> u32 {

@@ -1,36 +1,52 @@
 //! Exploring: which schedules are tried, what they add up to, and how a failure is told and kept.
 
+mod conclude;
+mod cores;
+mod coverage;
 mod dfs;
 mod dpor;
+mod findings;
+mod join;
 mod key;
+mod part;
 mod replay;
 mod retell;
 mod rng;
-pub(crate) mod run;
-pub(crate) mod sample;
+mod run;
+mod sample;
 mod stopwatch;
 mod strategy;
+mod subtrees;
 mod swap;
 
-use std::sync::Arc;
 use std::time::Duration;
 
+#[cfg(any(feature = "shuttle", feature = "loom"))]
+pub(crate) use conclude::conclude;
+pub(crate) use conclude::replay_keys;
+pub use cores::{Cores, OneCore};
+pub use coverage::{Coverage, EVERY, Pair};
+pub use findings::Findings;
+#[cfg(any(feature = "shuttle", feature = "loom"))]
+pub(crate) use findings::{Position, Searched};
+pub use join::JoinError;
+pub(crate) use join::join;
 pub use key::{KEY_LENGTH_MAX, Key, KeyError};
+pub use part::{NoPart, Part};
 pub(crate) use retell::retell;
 pub use retell::{Retold, Told};
-pub use run::Progress;
-pub(crate) use run::{Stop, Tally, explore};
+#[cfg(any(feature = "shuttle", feature = "loom"))]
+pub(crate) use run::SEARCH_STEPS_MAX;
+pub(crate) use run::explore;
+pub use run::{Pace, Progress};
 pub use strategy::{Enough, Method, Strategy};
 
 use crate::oracle::{Violation, ViolationKind};
-use crate::scenario::Scenario;
-use crate::sim::{Machine, Plan};
 use crate::world::Event;
-use replay::{Goal, Retrial};
+#[cfg(feature = "loom")]
+pub(crate) use sample::{Horizon, Random};
+#[cfg(any(feature = "shuttle", feature = "loom"))]
 pub(crate) use stopwatch::Stopwatch;
-
-/// How many executions are spent on making a failing schedule shorter, and how many steps.
-const SHORTEN_MAX: Enough = Enough { schedules: 3_000, steps: 500_000 };
 
 /// What an exploration came to.
 #[derive(Clone, Debug, PartialEq)]
@@ -81,6 +97,7 @@ pub struct Failure {
 
 /// The highest that was seen in any execution.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "cli", derive(serde::Serialize, serde::Deserialize))]
 pub struct Peaks {
     /// Descriptors of one process: the highest number plus one.
     pub descriptors: u32,
@@ -88,6 +105,17 @@ pub struct Peaks {
     pub locks: u32,
     /// Worker threads of one process blocked in a lock at once.
     pub workers_blocked: u32,
+}
+
+impl Peaks {
+    /// Those of both.
+    pub fn max(self, other: Peaks) -> Peaks {
+        Peaks {
+            descriptors: self.descriptors.max(other.descriptors),
+            locks: self.locks.max(other.locks),
+            workers_blocked: self.workers_blocked.max(other.workers_blocked),
+        }
+    }
 }
 
 /// An exploration that has ended.
@@ -107,9 +135,34 @@ pub struct Exploration {
     pub makespan: Option<Duration>,
     /// The highest that was seen.
     pub peaks: Peaks,
+    /// Which pairs of operations met, if that was asked for.
+    pub coverage: Coverage,
+    /// What it has found, and which part of an exploration it is, to be [joined](crate::Scenario::join) with the others. The verdict of one
+    /// of several parts is of that part alone: it is never exhaustive, and that an oracle had nothing to judge is not held against it.
+    pub part: Option<Box<Findings>>,
 }
 
 impl Exploration {
+    /// One that tried nothing.
+    pub fn nothing(why: impl Into<String>) -> Self {
+        Exploration {
+            verdict: Verdict::Inconclusive(why.into()),
+            executions: 0,
+            steps: 0,
+            states: None,
+            elapsed: Duration::ZERO,
+            makespan: None,
+            peaks: Peaks::default(),
+            coverage: Coverage::default(),
+            part: None,
+        }
+    }
+
+    /// Which part of an exploration it is.
+    pub fn which_part(&self) -> Part {
+        self.part.as_ref().and_then(|findings| findings.part()).unwrap_or_default()
+    }
+
     /// Panics unless the promises were upheld.
     ///
     /// # Panics
@@ -130,6 +183,8 @@ impl Exploration {
     #[track_caller]
     pub fn assert_exhausted(&self) {
         self.assert_upheld();
+        let part = self.which_part();
+        assert!(part.is_whole(), "upheld in part {part} of the exploration: only all parts together are all schedules");
         let exhausted = matches!(self.verdict, Verdict::Upheld { exhaustive: true, .. });
         assert!(exhausted, "upheld in {} executions, but these are not all there are", self.executions);
     }
@@ -196,86 +251,4 @@ impl Failure {
         }
         text
     }
-}
-
-/// From what stopped an exploration to its verdict.
-#[expect(clippy::too_many_arguments, reason = "the one place where everything that engines know comes together")]
-pub(crate) fn conclude(
-    scenario: &Scenario,
-    strategy: &Strategy,
-    plan: Plan,
-    mut machine: Machine,
-    tally: Tally,
-    stop: Stop,
-    states: Option<u64>,
-    start: Stopwatch,
-) -> Exploration {
-    let executions = tally.executions;
-    let verdict = match stop {
-        Stop::Violated(violation, tape) => {
-            Verdict::Violated(Box::new(tell(scenario, &mut machine, &plan, violation, &tape, &tally)))
-        }
-        Stop::Early(why) => Verdict::Inconclusive(format!("{why} after {executions} executions")),
-        Stop::Count if strategy.exhaustive => {
-            Verdict::Inconclusive(format!("{executions} executions were tried, and there are more"))
-        }
-        Stop::Count | Stop::Exhausted => match machine.state().vacuous() {
-            Some(violation) => Verdict::Violated(Box::new(Failure::without_schedule(violation, executions))),
-            None => Verdict::Upheld { executions, exhaustive: matches!(stop, Stop::Exhausted) },
-        },
-    };
-    Exploration {
-        verdict,
-        executions,
-        steps: tally.steps,
-        states,
-        elapsed: start.elapsed(),
-        makespan: scenario.is_timed().then_some(tally.makespan),
-        peaks: tally.peaks,
-    }
-}
-
-/// Names the schedule of a failure, shortens it, and replays it for the report: no key is printed that has not failed again the
-/// same way. What follows from several executions gets a key for each, which has shown its part again, and all of them together fail.
-fn tell(
-    scenario: &Scenario,
-    machine: &mut Machine,
-    plan: &Plan,
-    violation: Violation,
-    tape: &[u32],
-    tally: &Tally,
-) -> Failure {
-    let named =
-        |deviations| Key { scenario: scenario.name().to_owned(), case: scenario.case_name().to_owned(), deviations };
-    let mut key_of = |goal: Goal<'_>, tape: &[u32]| {
-        Retrial { scenario, machine, plan, goal, steps: 0 }.deviations(tape, SHORTEN_MAX).map(named)
-    };
-    let keys = match key_of(Goal::Kind(&violation.kind), tape) {
-        Some(key) => vec![key],
-        None => {
-            let parts = violation.follows_from.iter();
-            let key = |fact: &Arc<str>| key_of(Goal::Fact(fact), tally.evidence.get(fact)?);
-            parts.map(key).collect::<Option<Vec<Key>>>().unwrap_or_default()
-        }
-    };
-    let told = keys.split_first().and_then(|(_, others)| {
-        // The one that made it complete comes last.
-        let order: Vec<&Key> = others.iter().chain(&keys[..1]).collect();
-        replay_keys(scenario, &order).0
-    });
-    match told {
-        Some(mut failure) if failure.violation.kind == violation.kind => {
-            failure.executions = tally.executions;
-            (failure.key, failure.more_keys) = (keys.first().cloned(), keys[1..].to_vec());
-            failure
-        }
-        _ => Failure::without_schedule(violation, tally.executions),
-    }
-}
-
-/// Replays schedules one after the other before the same oracles, until one fails: the failure, if one does, and everything that happened
-/// in the last.
-pub(crate) fn replay_keys(scenario: &Scenario, keys: &[&Key]) -> (Option<Failure>, Vec<String>) {
-    let Retold { failure, story, .. } = retell(scenario, keys);
-    (failure, story.iter().map(Told::to_string).collect())
 }

@@ -1,232 +1,413 @@
 //! One exploration by our own engine: execution after execution, as the strategy says, until there is a reason to stop.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use parking_lot::Mutex;
+
+use super::conclude::conclude;
+use super::coverage::Looking;
 use super::dfs::Dfs;
 use super::dpor::Dpor;
-use super::sample::{Horizon, Pct, Random, Sampler};
-use super::{Exploration, Method, Peaks, Stopwatch, Strategy, conclude, replay};
+use super::findings::{Chunk, Position, Searched, Tally};
+use super::sample::{Horizon, Sampler};
+use super::stopwatch::Stopwatch;
+use super::{Cores, Exploration, Findings, Method, Strategy, replay};
 use crate::oracle::{Violation, ViolationKind};
 use crate::scenario::Scenario;
 use crate::sim::depend::Footprint;
-use crate::sim::{Chooser, End, Machine, Plan, State};
+use crate::sim::{Chooser, End, Machine, Plan};
 
 /// A depth-first search gives up when an execution has more steps than that: it would not come back from there.
 pub(crate) const SEARCH_STEPS_MAX: u64 = 10_000;
 /// And the search of a portfolio, which has sampling to fall back on, when one has more than that: what has so many steps has more
 /// schedules than it could come to the end of, and remembering the states of a large machine is slow.
 const PORTFOLIO_STEPS_MAX: u64 = 500;
+/// So many executions of the search of a portfolio are run by every part, though only one counts them: most searches come to their end
+/// within, and then there is nothing to sample.
+const LOOK_AHEAD: u64 = 1_000;
 /// How much happens between two reports of progress.
 const TICK_EXECUTIONS: u64 = 256;
 const TICK_STEPS: u64 = 500_000;
+/// How much is sampled at a stretch by one thread.
+const CHUNK_EXECUTIONS: u64 = 1_024;
+const CHUNK_STEPS: u64 = 200_000;
 
-/// Adds up executions. Engines count for themselves, whatever the libraries that they stand on believe.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Tally {
-    pub(crate) executions: u64,
-    pub(crate) steps: u64,
-    pub(crate) longest: u64,
-    pub(crate) makespan: Duration,
-    pub(crate) peaks: Peaks,
-    /// For each piece of evidence, the positions chosen in the first execution that showed it.
-    pub(crate) evidence: BTreeMap<Arc<str>, Vec<u32>>,
+/// How far an exploration is.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Pace {
+    /// Executions so far.
+    pub executions: u64,
+    /// How many there will be, where that is known: when sampling.
+    pub expected: Option<u64>,
+    /// Of a search, the fraction of the tree of choices that lies behind, if all branches were equally large. They are not, and what
+    /// the state cache cuts is not known beforehand, so this is an estimate and often far off.
+    pub explored: Option<f64>,
 }
 
-impl Tally {
-    /// Keeps the schedule of an execution for the evidence that it was the first to show.
-    pub(crate) fn keep_evidence(&mut self, state: &State, tape: &[u32]) {
-        for judge in &state.judges.all {
-            for fact in judge.oracle.evidence() {
-                self.evidence.entry(fact).or_insert_with(|| tape.to_vec());
-            }
-        }
-    }
-
-    pub(crate) fn add(&mut self, state: &State) {
-        self.executions += 1;
-        self.steps += state.step;
-        self.longest = self.longest.max(state.step);
-        self.makespan = self.makespan.max(state.clock);
-        for pid in 0..state.kernel.process_count() {
-            self.peaks.descriptors = self.peaks.descriptors.max(state.kernel.descriptors_peak(pid));
-        }
-        self.peaks.locks = self.peaks.locks.max(state.kernel.locks_peak());
-        self.peaks.workers_blocked = self.peaks.workers_blocked.max(state.workers_blocked_peak);
-    }
-}
-
-/// What stopped an exploration.
-pub(crate) enum Stop {
-    /// All schedules there are have been tried.
-    Exhausted,
-    /// As many as were asked for.
-    Count,
-    /// The time was over, or somebody interrupted.
-    Early(String),
-    /// A violation, and the positions chosen on the way to it.
-    Violated(Violation, Vec<u32>),
-}
-
-/// Called now and then with the number of executions; `false` interrupts.
-pub type Progress<'p> = &'p mut dyn FnMut(u64) -> bool;
+/// Called now and then; `false` interrupts.
+pub type Progress<'p> = &'p mut dyn FnMut(&Pace) -> bool;
 
 /// The seeded engine: our own executor of futures, and the strategy picks.
-pub(crate) fn explore(scenario: &Scenario, strategy: &Strategy, progress: Progress<'_>) -> Exploration {
-    let mut run = Run {
-        plan: scenario.plan(),
-        machine: Machine::default(),
-        tally: Tally::default(),
-        start: Stopwatch::start(),
+pub(crate) fn explore(
+    scenario: &Scenario,
+    strategy: &Strategy,
+    progress: Progress<'_>,
+    cores: &dyn Cores,
+) -> Exploration {
+    let common = Common {
+        scenario,
         strategy,
-        progress,
-        ticked: (0, 0),
-        tape: Vec::new(),
+        start: Stopwatch::start(),
+        executions: AtomicU64::new(0),
+        over: AtomicBool::new(false),
     };
-    run.machine.state_mut().judges = scenario.judges();
-    let (stop, states) = run.explore();
-    let Run { plan, machine, tally, start, .. } = run;
-    conclude(scenario, strategy, plan, machine, tally, stop, states, start)
+    let mut run = Run::new(&common, Some(progress));
+    let others = run.explore(cores);
+    run.findings.elapsed = common.start.elapsed();
+    let mut findings = vec![run.end()];
+    findings.extend(others);
+    conclude(scenario, strategy, findings)
 }
 
-struct Run<'a> {
-    plan: Plan,
-    machine: Machine,
-    tally: Tally,
-    start: Stopwatch,
+/// What all threads of an exploration see.
+struct Common<'a> {
+    scenario: &'a Scenario,
     strategy: &'a Strategy,
-    progress: Progress<'a>,
-    /// Executions and steps when somebody was last told of progress.
-    ticked: (u64, u64),
+    start: Stopwatch,
+    executions: AtomicU64,
+    /// Somebody has found a reason for all to stop.
+    over: AtomicBool,
+}
+
+/// The executions of one thread.
+pub(super) struct Run<'a> {
+    common: &'a Common<'a>,
+    pub(super) plan: Plan,
+    pub(super) machine: Machine,
+    pub(super) findings: Findings,
+    /// Only one thread tells.
+    progress: Option<Progress<'a>>,
+    pace: Pace,
+    /// Executions and steps since the last look at the clock.
+    unticked: (u64, u64),
     tape: Vec<u32>,
 }
 
-impl Run<'_> {
-    fn explore(&mut self) -> (Stop, Option<u64>) {
-        let (all, seed) = (self.strategy.clone(), self.strategy.seed);
-        match self.strategy.method {
-            Method::Random => (self.sample(&all, |n, horizon| Sampler::Random(Random::new(seed, n, horizon))), None),
-            Method::Pct { depth } => {
-                (self.sample(&all, |n, horizon| Sampler::Pct(Pct::new(seed, n, depth, horizon))), None)
+/// How an execution ended, for the exploration.
+pub(super) enum Then {
+    /// On to the next.
+    Next,
+    /// It broke a promise.
+    Violated(Violation),
+    /// It was cut, and so is the exploration.
+    Over,
+}
+
+/// How a search ended.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ended {
+    /// There is nothing left to try.
+    Exhausted,
+    /// A limit was reached.
+    Count,
+    /// A promise was broken, or the time is over.
+    Over,
+}
+
+/// The schedules that the threads of a part divide among themselves.
+struct Lots {
+    horizon: Horizon,
+    /// How many are this part's business.
+    share: u64,
+    chunk: u64,
+    next: AtomicU64,
+    /// The lowest number of one that broke a promise: those above are not needed.
+    lowest: AtomicU64,
+}
+
+impl<'a> Run<'a> {
+    fn new(common: &'a Common<'a>, progress: Option<Progress<'a>>) -> Self {
+        let mut machine = Machine::default();
+        machine.state_mut().judges = common.scenario.judges();
+        Run {
+            common,
+            plan: common.scenario.plan(),
+            machine,
+            findings: Findings::of(common.scenario, common.strategy),
+            progress,
+            pace: Pace::default(),
+            unticked: (0, 0),
+            tape: Vec::new(),
+        }
+    }
+
+    /// What it has found.
+    fn end(mut self) -> Findings {
+        self.findings.judged = self.machine.state().judges.judged();
+        self.findings
+    }
+
+    /// Explores; returns what other threads have found.
+    fn explore(&mut self, cores: &dyn Cores) -> Vec<Findings> {
+        let (all, part) = (self.common.strategy.clone(), self.common.strategy.part);
+        let mine = part.owns(self.common.scenario);
+        match all.method {
+            Method::Random | Method::Pct { .. } => self.sample(&all, cores),
+            Method::Dfs { cache } if all.exhaustive && !part.is_whole() => {
+                self.search_in_parts(&all, cache);
+                Vec::new()
             }
-            Method::Dfs { cache } => self.search(cache, &all, SEARCH_STEPS_MAX),
-            Method::Dpor => (self.reduce(&all), None),
+            Method::Dfs { cache } => {
+                if mine {
+                    let (_, searched) = self.search(cache, &all, SEARCH_STEPS_MAX);
+                    self.findings.search = Some(searched);
+                }
+                Vec::new()
+            }
+            Method::Dpor => {
+                if mine {
+                    let searched = self.reduce(&all);
+                    self.findings.search = Some(searched);
+                }
+                Vec::new()
+            }
             Method::Portfolio => {
-                let (stop, states) = self.search(true, &all.half(), PORTFOLIO_STEPS_MAX);
-                match stop {
-                    Stop::Count => (
-                        self.sample(&all, |n, horizon| match n % 4 {
-                            0 | 2 => Sampler::Random(Random::new(seed, n, horizon)),
-                            1 => Sampler::Pct(Pct::new(seed, n, 2, horizon)),
-                            _ => Sampler::Pct(Pct::new(seed, n, 3, horizon)),
-                        }),
-                        None,
-                    ),
-                    stop => (stop, states),
+                let half = all.half();
+                let until = if mine { half.clone() } else { half.clone().schedules_max(LOOK_AHEAD) };
+                let (ended, searched) = self.search(true, &until, PORTFOLIO_STEPS_MAX);
+                let at_once = searched.tally.executions == 0;
+                if mine && !at_once {
+                    self.findings.search = Some(searched);
+                }
+                match ended {
+                    // What is sampled must not depend on how far the search came: the other parts do not know.
+                    Ended::Count if at_once => self.sample(&all, cores),
+                    Ended::Count => self.sample(&all.without(&half), cores),
+                    Ended::Exhausted | Ended::Over => Vec::new(),
                 }
             }
         }
     }
 
-    /// One execution; `Some` if the exploration is over.
-    fn execute(&mut self, chooser: &mut impl Chooser) -> Option<Stop> {
+    /// One execution.
+    pub(super) fn execute(&mut self, at: Position, chooser: &mut impl Chooser, tally: &mut Tally) -> Then {
         self.tape.clear();
-        let end = self.machine.run(&self.plan, &mut replay::Taping { chooser, tape: &mut self.tape });
+        let mut taping = replay::Taping { chooser, tape: &mut self.tape };
+        let end = if at.is_looked_at(self.common.strategy) {
+            let mut looking = Looking::new(&mut taping, &mut self.findings.coverage, at);
+            self.machine.run(&self.plan, &mut looking)
+        } else {
+            self.machine.run(&self.plan, &mut taping)
+        };
         let state = self.machine.state();
-        self.tally.add(state);
-        self.tally.keep_evidence(state, &self.tape);
+        let steps = state.step;
+        tally.add(state);
+        self.findings.keep_evidence(at, state, &self.tape);
         if let End::Violated(violation) = end {
-            return Some(Stop::Violated(violation, std::mem::take(&mut self.tape)));
+            return Then::Violated(violation);
         }
-        let (executions, steps) = (self.tally.executions, self.tally.steps);
-        if executions - self.ticked.0 >= TICK_EXECUTIONS || steps - self.ticked.1 >= TICK_STEPS {
-            self.ticked = (executions, steps);
-            if self.strategy.time_limit.is_some_and(|limit| self.start.elapsed() >= limit) {
-                return Some(Stop::Early("the time was over".into()));
-            }
-            if !(self.progress)(self.tally.executions) {
-                return Some(Stop::Early("interrupted".into()));
-            }
-        }
-        None
+        self.unticked = (self.unticked.0 + 1, self.unticked.1 + steps);
+        let due = self.unticked.0 >= TICK_EXECUTIONS || self.unticked.1 >= TICK_STEPS;
+        if due && self.tick() { Then::Over } else { Then::Next }
     }
 
-    fn sample(&mut self, until: &Strategy, mut chooser: impl FnMut(u64, Horizon) -> Sampler) -> Stop {
-        let mut n = 0;
-        while !until.is_done(self.tally.executions, self.tally.steps) {
-            // The first one goes without faults and from task to task: samplers need to know how long an execution is.
-            let stop = if self.tally.longest == 0 {
-                self.execute(&mut replay::Replay::new(&[]))
-            } else {
-                let horizon = Horizon { steps: self.tally.longest, faults: self.plan.faults.total() };
-                self.execute(&mut chooser(n, horizon))
-            };
-            if let Some(stop) = stop {
-                return stop;
-            }
-            n += 1;
+    /// Looks at the clock and at who may interrupt. Whether all is over.
+    fn tick(&mut self) -> bool {
+        let common = self.common;
+        let (executed, _) = std::mem::take(&mut self.unticked);
+        self.pace.executions = common.executions.fetch_add(executed, Ordering::Relaxed) + executed;
+        if common.strategy.time_limit.is_some_and(|limit| common.start.elapsed() >= limit) {
+            self.cut("the time was over".into());
+        } else if self.progress.as_mut().is_some_and(|progress| !progress(&self.pace)) {
+            self.cut("interrupted".into());
         }
-        Stop::Count
+        common.over.load(Ordering::Relaxed)
     }
 
-    fn reduce(&mut self, until: &Strategy) -> Stop {
-        let mut dpor = Dpor::new();
-        let steps_max = self.plan.steps_max;
-        self.plan.steps_max = steps_max.min(SEARCH_STEPS_MAX);
-        self.machine.state_mut().footprint = Some(Footprint::default());
-        let stop = loop {
-            if until.is_done(self.tally.executions, self.tally.steps) {
-                break Stop::Count;
+    /// Stops this thread and the others.
+    pub(super) fn cut(&mut self, why: String) {
+        self.findings.cut.get_or_insert(why);
+        self.common.over.store(true, Ordering::Relaxed);
+    }
+
+    /// The execution just run broke a promise.
+    pub(super) fn violated(&mut self, at: Position, violation: Violation) {
+        self.findings.violate(at, violation, &self.tape);
+    }
+
+    /// Samples as much as that, and returns what other threads have found meanwhile.
+    fn sample(&mut self, until: &Strategy, cores: &dyn Cores) -> Vec<Findings> {
+        let (found, part) = (Mutex::new(Vec::new()), until.part);
+        let pilot = pilot(&self.plan);
+        let lots = Lots {
+            horizon: horizon(&self.plan, pilot),
+            share: part.share(until.sampled(pilot)),
+            chunk: (CHUNK_STEPS / pilot).clamp(1, CHUNK_EXECUTIONS),
+            next: AtomicU64::new(0),
+            lowest: AtomicU64::new(u64::MAX),
+        };
+        let so_far = self.findings.search.as_ref().map_or(0, |searched| searched.tally.executions);
+        self.pace = Pace { expected: Some(so_far + lots.share), explored: None, ..self.pace };
+        let common = self.common;
+        let others = || {
+            let mut run = Run::new(common, None);
+            run.sample_chunks(&lots);
+            found.lock().push(run.end());
+        };
+        cores.share(&others, &mut || self.sample_chunks(&lots));
+        found.into_inner()
+    }
+
+    fn sample_chunks(&mut self, lots: &Lots) {
+        let part = self.common.strategy.part;
+        while !self.common.over.load(Ordering::Relaxed) {
+            let from = lots.next.fetch_add(1, Ordering::Relaxed) * lots.chunk;
+            let needed = |n: u64| n <= lots.lowest.load(Ordering::Relaxed);
+            if from >= lots.share || !needed(part.schedule(from)) {
+                return;
             }
-            match self.execute(&mut dpor) {
-                Some(Stop::Violated(violation, _)) if violation.kind == ViolationKind::Endless => {
-                    self.tally.executions -= 1;
-                    break Stop::Count;
+            let every = part.of().into();
+            let mut chunk = Chunk { first: part.schedule(from), every, tally: Tally::default() };
+            for n in (from..lots.share.min(from + lots.chunk)).map(|k| part.schedule(k)).take_while(|&n| needed(n)) {
+                let mut chooser = sampler(self.common.strategy, n, lots.horizon);
+                match self.execute(Position::Sample(n), &mut chooser, &mut chunk.tally) {
+                    Then::Next => {}
+                    Then::Over => break,
+                    Then::Violated(violation) => {
+                        lots.lowest.fetch_min(n, Ordering::Relaxed);
+                        self.violated(Position::Sample(n), violation);
+                        break;
+                    }
                 }
-                Some(stop) => break stop,
-                None => {}
+            }
+            self.findings.sampled.push(chunk);
+            if self.findings.violated.is_some() {
+                return;
+            }
+        }
+    }
+
+    /// One of all schedules that differ only in the order of independent steps.
+    fn reduce(&mut self, until: &Strategy) -> Searched {
+        let (mut dpor, mut searched) = (Dpor::new(), Searched::default());
+        self.machine.state_mut().footprint = Some(Footprint::default());
+        let ended = self.remembering(false, SEARCH_STEPS_MAX, |run| run.reduce_with(&mut dpor, until, &mut searched));
+        self.machine.state_mut().footprint = None;
+        searched.exhausted = ended == Ended::Exhausted;
+        searched
+    }
+
+    fn reduce_with(&mut self, dpor: &mut Dpor, until: &Strategy, found: &mut Searched) -> Ended {
+        for k in 0.. {
+            if until.is_done(found.tally.executions, found.tally.steps) {
+                return Ended::Count;
+            }
+            let (before, at) = (found.tally, Position::Search(0, k));
+            match self.execute(at, dpor, &mut found.tally) {
+                Then::Next => {}
+                Then::Over => return Ended::Over,
+                // As in the search without reduction.
+                Then::Violated(violation) if violation.kind == ViolationKind::Endless => {
+                    found.tally = before;
+                    return Ended::Count;
+                }
+                Then::Violated(violation) => {
+                    self.violated(at, violation);
+                    return Ended::Over;
+                }
             }
             if cfg!(debug_assertions)
-                && let Some(pair) = dpor.pair(self.tally.executions)
+                && let Some(pair) = dpor.pair(k)
                 && let Some(difference) = pair.difference(&mut self.machine, &self.plan)
             {
                 panic!("{difference}");
             }
             if !dpor.advance() {
-                break Stop::Exhausted;
+                break;
             }
-        };
-        self.machine.state_mut().footprint = None;
-        self.plan.steps_max = steps_max;
-        stop
+        }
+        Ended::Exhausted
     }
 
-    fn search(&mut self, cache: bool, until: &Strategy, longest: u64) -> (Stop, Option<u64>) {
+    fn search(&mut self, cache: bool, until: &Strategy, longest: u64) -> (Ended, Searched) {
         let mut dfs = Dfs::new(cache);
+        let mut searched = Searched::default();
+        let ended = self.remembering(cache, longest, |run| run.search_below(&mut dfs, 0, until, &mut searched));
+        searched.exhausted = ended == Ended::Exhausted;
+        searched.states = dfs.states();
+        (ended, searched)
+    }
+
+    /// With all that a search needs.
+    pub(super) fn remembering<T>(&mut self, cache: bool, longest: u64, search: impl FnOnce(&mut Self) -> T) -> T {
         let steps_max = self.plan.steps_max;
         self.plan.steps_max = steps_max.min(longest);
         self.machine.state_mut().remember = cache;
-        let stop = loop {
-            if until.is_done(self.tally.executions, self.tally.steps) {
-                break Stop::Count;
-            }
-            match self.execute(&mut dfs) {
-                // Somebody polls, and the search lets nobody else go on: only a fair scheduler comes to an end here.
-                Some(Stop::Violated(violation, _)) if violation.kind == ViolationKind::Endless => {
-                    // Given up, so it does not count as tried.
-                    self.tally.executions -= 1;
-                    break Stop::Count;
-                }
-                Some(stop) => break stop,
-                None => {}
-            }
-            if !dfs.advance() {
-                break Stop::Exhausted;
-            }
-        };
+        let result = search(self);
         self.machine.state_mut().remember = false;
         self.plan.steps_max = steps_max;
-        (stop, (cache && !dfs.cache_refused).then(|| dfs.states()))
+        result
+    }
+
+    /// Searches what lies below the first decisions that `dfs` has fixed, the `nth` of all.
+    pub(super) fn search_below(&mut self, dfs: &mut Dfs, nth: u64, until: &Strategy, found: &mut Searched) -> Ended {
+        for k in 0.. {
+            if until.is_done(found.tally.executions, found.tally.steps) {
+                return Ended::Count;
+            }
+            if let Some(budget) = until.memory.filter(|&budget| dfs.bytes() > budget) {
+                if matches!(until.method, Method::Dfs { .. }) {
+                    self.cut(format!("the state cache was full ({} MiB)", budget >> 20));
+                    return Ended::Over;
+                }
+                return Ended::Count; // a portfolio has something else to try
+            }
+            let (before, at) = (found.tally, Position::Search(nth, k));
+            match self.execute(at, dfs, &mut found.tally) {
+                Then::Next => {}
+                Then::Over => return Ended::Over,
+                // Somebody polls, and the search lets nobody else go on: only a fair scheduler comes to an end here. Given up, so it
+                // does not count as tried.
+                Then::Violated(violation) if violation.kind == ViolationKind::Endless => {
+                    found.tally = before;
+                    return Ended::Count;
+                }
+                Then::Violated(violation) => {
+                    self.violated(at, violation);
+                    return Ended::Over;
+                }
+            }
+            self.pace.explored = Some(dfs.explored());
+            if !dfs.advance() {
+                break;
+            }
+        }
+        Ended::Exhausted
+    }
+}
+
+/// How many steps the first schedule has, which goes without faults and from task to task: samplers need to know how long an execution is.
+/// Every part runs it to know, before no oracle: what oracles remember must not depend on who asks.
+pub(super) fn pilot(plan: &Plan) -> u64 {
+    let mut machine = Machine::default();
+    machine.run(plan, &mut replay::Replay::new(&[]));
+    machine.state().step.max(1)
+}
+
+/// What a sampler is told.
+pub(super) fn horizon(plan: &Plan, pilot: u64) -> Horizon {
+    Horizon { steps: pilot, faults: plan.faults.total() }
+}
+
+/// The schedule of that number.
+pub(super) fn sampler(strategy: &Strategy, n: u64, horizon: Horizon) -> Sampler {
+    use super::sample::{Pct, Random};
+    let (seed, pct) = (strategy.seed, |depth| Sampler::Pct(Pct::new(strategy.seed, n, depth, horizon)));
+    match (n, strategy.method, n % 4) {
+        (0, ..) => Sampler::Pilot(replay::Replay::new(&[])),
+        (_, Method::Pct { depth }, _) => pct(depth),
+        (_, Method::Portfolio, 1) => pct(2),
+        (_, Method::Portfolio, 3) => pct(3),
+        _ => Sampler::Random(Random::new(seed, n, horizon)),
     }
 }

@@ -1,10 +1,13 @@
 //! Sampling: random, and PCT.
 
+use super::replay::Replay;
 use super::rng::Rng;
 use crate::sim::{Chooser, State};
 
 /// One of them.
 pub(crate) enum Sampler {
+    /// The first schedule: without faults and from task to task.
+    Pilot(Replay<'static>),
     Random(Random),
     Pct(Pct),
 }
@@ -13,12 +16,14 @@ impl Chooser for Sampler {
     #[inline(always)]
     fn pick(&mut self, state: &State) -> Option<usize> {
         match self {
+            Sampler::Pilot(pilot) => pilot.pick(state),
             Sampler::Random(random) => random.pick(state),
             Sampler::Pct(pct) => pct.pick(state),
         }
     }
     fn value(&mut self, of: u32) -> u32 {
         match self {
+            Sampler::Pilot(pilot) => pilot.value(of),
             Sampler::Random(random) => random.value(of),
             Sampler::Pct(pct) => pct.value(of),
         }

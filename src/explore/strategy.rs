@@ -1,13 +1,18 @@
 //! How to explore: which schedules, how many, from which seed.
 
+use std::hash::{Hash, Hasher};
 use std::time::Duration;
+
+use super::Part;
+use crate::scenario::Scenario;
+use crate::sim::fingerprint::Fold;
 
 /// How the next schedule is found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Method {
     /// First exhaustively with the state cache; if that does not come to an end within half of the schedules, the other half by
-    /// random and PCT sampling in turn.
+    /// random and PCT sampling in turn. What is too large to be searched is sampled with all of them.
     Portfolio,
     /// Every step is drawn with equal probability from those that are possible.
     Random,
@@ -50,7 +55,7 @@ impl Method {
 pub struct Enough {
     /// At least that many executions,
     pub schedules: u64,
-    /// and at least that many steps in all of them together.
+    /// and at least that many steps in all of them together; when sampling, if all are as long as the first.
     pub steps: u64,
 }
 
@@ -69,6 +74,14 @@ pub struct Strategy {
     pub exhaustive: bool,
     /// Stop after that long, if at all; what is cut short by it is inconclusive.
     pub time_limit: Option<Duration>,
+    /// How many bytes a state cache may take, if that is limited. A search that would need more is inconclusive; a portfolio goes over to
+    /// sampling.
+    pub memory: Option<u64>,
+    /// Which part of the exploration to do; all of it unless set. Of a search that goes over the limits the part alone knows: `schedules`
+    /// and `memory` are those of each part.
+    pub part: Part,
+    /// Whether to count which pairs of operations met at a resource: see [`Coverage`](super::Coverage).
+    pub coverage: bool,
 }
 
 impl Default for Strategy {
@@ -81,6 +94,9 @@ impl Default for Strategy {
             seed: 0,
             exhaustive: false,
             time_limit: None,
+            memory: None,
+            part: Part::WHOLE,
+            coverage: false,
         }
     }
 }
@@ -125,6 +141,64 @@ impl Strategy {
     pub(crate) fn half(&self) -> Self {
         let half = |enough: Enough| Enough { schedules: enough.schedules.div_ceil(2), steps: enough.steps / 2 };
         Strategy { schedules: self.schedules.div_ceil(2), enough: self.enough.map(half), ..self.clone() }
+    }
+
+    /// The rest of it.
+    pub(crate) fn without(&self, some: &Strategy) -> Self {
+        let rest = |(all, some): (Enough, Enough)| Enough {
+            schedules: all.schedules - some.schedules,
+            steps: all.steps - some.steps,
+        };
+        let enough = self.enough.zip(some.enough).map(rest);
+        Strategy { schedules: self.schedules - some.schedules, enough, ..self.clone() }
+    }
+
+    /// The same, but no more executions than that.
+    pub(crate) fn schedules_max(self, most: u64) -> Self {
+        Strategy { schedules: self.schedules.min(most), ..self }
+    }
+
+    /// How many schedules are sampled if the first has so many steps. That is settled by the first, and not by adding up all of them, so
+    /// that parts know it of each other.
+    pub(crate) fn sampled(&self, pilot: u64) -> u64 {
+        let enough = self.enough.map(|enough| enough.schedules.max(enough.steps.div_ceil(pilot)));
+        enough.map_or(self.schedules, |enough| enough.min(self.schedules))
+    }
+
+    /// What has to be the same for parts to be of one exploration.
+    pub(crate) fn asked(&self, scenario: &Scenario) -> u64 {
+        let Strategy { method, schedules, enough, seed, exhaustive, coverage, .. } = self;
+        let asked = format!("{method:?} {schedules} {enough:?} {seed} {exhaustive} {coverage}");
+        let mut hash = Fold::new(0);
+        (asked, scenario.name(), scenario.case_name()).hash(&mut hash);
+        hash.finish()
+    }
+
+    /// The same, but only that part of it: [`Scenario::join`] joins what comes out of all parts.
+    pub fn part(self, part: Part) -> Self {
+        Strategy { part, ..self }
+    }
+
+    /// The same, with the part that the environment asks for: `FLOCKSTEP_SHARD=2/4` is the second of four. Without it, all.
+    ///
+    /// # Panics
+    /// If the variable is set to what is no part.
+    pub fn part_from_env(self) -> Self {
+        let part = std::env::var_os("FLOCKSTEP_SHARD").map(|text| {
+            let part = text.to_string_lossy().parse();
+            part.unwrap_or_else(|error| panic!("FLOCKSTEP_SHARD: {error}"))
+        });
+        self.part(part.unwrap_or_default())
+    }
+
+    /// The same, with a state cache of at most that many bytes.
+    pub fn memory(self, bytes: u64) -> Self {
+        Strategy { memory: Some(bytes), ..self }
+    }
+
+    /// The same, and counts which pairs of operations met.
+    pub fn with_coverage(self) -> Self {
+        Strategy { coverage: true, ..self }
     }
 
     /// The same, but no longer than that.

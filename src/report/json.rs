@@ -117,7 +117,7 @@ impl<'a> Line<'a> {
 impl<'a> CaseObject<'a> {
     fn of(judged: &'a Judged<'_>) -> Self {
         let Judged { case, exploration, .. } = judged;
-        let Exploration { verdict, executions, steps, states, elapsed, makespan, peaks } = exploration;
+        let Exploration { verdict, executions, steps, states, elapsed, makespan, peaks, .. } = exploration;
         CaseObject {
             size: case.size.iter().copied().collect(),
             expected: case.expected.word(),

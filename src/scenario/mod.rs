@@ -30,7 +30,9 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Arc;
 
-use crate::explore::{Exploration, Failure, Key, Progress, Retold, Strategy};
+use crate::explore::{
+    Cores, Exploration, Failure, Findings, JoinError, Key, OneCore, Pace, Progress, Retold, Strategy,
+};
 use crate::oracle::{Leak, Oracle};
 use crate::sim::kernel::{Ground, Kernel, Quirk};
 use crate::sim::state::Judges;
@@ -351,12 +353,43 @@ impl Scenario {
 
     /// Explores with our own engine.
     pub fn explore(&self, strategy: Strategy) -> Exploration {
-        self.explore_with(&strategy, &mut |_| true)
+        self.explore_with(&strategy, &mut |_: &Pace| true)
     }
 
-    /// The same; `progress` is called now and then with the number of executions, and interrupts by returning `false`.
+    /// The same; `progress` is called now and then, and interrupts by returning `false`.
     pub fn explore_with(&self, strategy: &Strategy, progress: Progress<'_>) -> Exploration {
-        crate::explore::explore(self, strategy, progress)
+        self.explore_on(strategy, progress, &OneCore)
+    }
+
+    /// The same, on as many threads as there are; it comes to the same with any number of them.
+    pub fn explore_on(&self, strategy: &Strategy, progress: Progress<'_>, cores: &dyn Cores) -> Exploration {
+        crate::explore::explore(self, strategy, progress, cores)
+    }
+
+    /// Joins what the [parts](Strategy::part) of an exploration have found, in any order, to what one run would have come to: the
+    /// same verdict, the same executions, the same key. A search that was cut into parts (by [`Strategy::exhaustive`]) comes to the
+    /// same verdict and may have taken more executions.
+    ///
+    /// # Errors
+    /// If they are not all the parts of one exploration of this scenario by this strategy.
+    pub fn join(
+        &self,
+        strategy: &Strategy,
+        parts: impl IntoIterator<Item = Findings>,
+    ) -> Result<Exploration, JoinError> {
+        crate::explore::join(self, strategy, parts.into_iter().collect(), false)
+    }
+
+    /// The same of those parts that are there: unless a promise was broken, it is inconclusive.
+    ///
+    /// # Errors
+    /// If they are not parts of one exploration of this scenario by this strategy.
+    pub fn join_partial(
+        &self,
+        strategy: &Strategy,
+        parts: impl IntoIterator<Item = Findings>,
+    ) -> Result<Exploration, JoinError> {
+        crate::explore::join(self, strategy, parts.into_iter().collect(), true)
     }
 
     /// Replays a schedule: the failure, if it still fails, and everything that happened, told.

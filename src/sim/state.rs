@@ -189,6 +189,11 @@ impl Judges {
         self.all.iter().flat_map(|judge| judge.oracle.evidence())
     }
 
+    /// For each oracle that the scenario names, whether it has had anything to judge.
+    pub(crate) fn judged(&self) -> Vec<bool> {
+        self.all.iter().filter(|judge| judge.named).map(|judge| judge.oracle.judged() > 0).collect()
+    }
+
     /// One more.
     pub(crate) fn add(&mut self, oracle: Box<dyn Oracle>, named: bool) {
         let kinds = oracle.kinds();
@@ -464,14 +469,6 @@ impl State {
     #[inline(always)]
     pub(crate) fn current(&self) -> TaskId {
         self.current.expect("an operation of SimWorld was polled outside of a scenario: it works only in a task of one")
-    }
-
-    /// A violation if an oracle that the scenario names never had anything to judge.
-    pub(crate) fn vacuous(&self) -> Option<Violation> {
-        let named = self.judges.all.iter().filter(|judge| judge.named);
-        let idle = named.map(|judge| &judge.oracle).find(|oracle| oracle.judged() == 0)?;
-        let text = format!("{:?} never had anything to judge: what the scenario promises did not come up", idle.name());
-        Some(Violation::new(crate::oracle::ViolationKind::Vacuous, text))
     }
 
     /// Who could make a choice, what it does, and to what.

@@ -1,6 +1,9 @@
 //! `flockstep check`: explores, and compares what comes out with what is expected.
 
+mod idle;
 mod keep;
+mod memory;
+pub(super) mod part_file;
 mod pictures;
 mod progress;
 mod watch;
@@ -12,8 +15,9 @@ use clap::builder::{PossibleValuesParser, TypedValueParser as _};
 use clap::{Args, ValueEnum};
 use flockstep::engine::{self, CannotHold, Engine};
 use flockstep::scenario::{Expected, Policy};
-use flockstep::{Method, Strategy};
+use flockstep::{Method, Part, Strategy};
 use progress::Progress;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -49,6 +53,13 @@ pub(crate) struct Arguments {
     /// Stop after that long; what is not done by then is inconclusive.
     #[arg(long, value_name = "SECONDS", value_parser = super::seconds)]
     time_limit: Option<Duration>,
+    /// At most that many MiB for the state caches of all jobs together; a search that would need more is inconclusive, or goes over
+    /// to sampling [default: half of what the machine or the control group has].
+    #[arg(long, value_name = "MIB", value_parser = clap::value_parser!(u64).range(1..))]
+    memory: Option<u64>,
+    /// Only the Ith of N parts; with --format json, `flockstep merge` joins them.
+    #[arg(long, value_name = "I/N")]
+    shard: Option<Part>,
     /// How to report.
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
@@ -59,7 +70,7 @@ pub(crate) struct Arguments {
 
 /// How rows are told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Format {
+pub(super) enum Format {
     /// A table; with a whole report if a single policy is asked for.
     Text,
     /// One JSON object a line, for each scenario, policy and engine.
@@ -77,7 +88,11 @@ Examples:
   flockstep check --exhaustive --time-limit 600    a proof for these sizes, or no answer
   flockstep check --report pictures descriptors    and draw what it costs, as SVG
   flockstep check --strategy pct --schedules 50000 --seed 7
+  flockstep check --shard 1/4 --format json > part1.json    and so on; then flockstep merge part*.json
   flockstep check --format json | jq -c 'select(any(.cases[]; .as_expected | not))'
+
+Merged parts equal one run but for times; with --exhaustive, the verdict does, and the parts together may take more executions, because
+each has a state cache of its own. --schedules and --memory are limits of each part then. One part alone is never exhaustive.
 
 Keys longer than 400 characters are written to proptest-regressions/keys/ in the current directory; the file stands for the key.
 
@@ -102,54 +117,116 @@ fn method_parser() -> impl clap::builder::TypedValueParser<Value = Method> {
 /// # Errors
 /// If there is no such thing, or if it cannot be checked in this way.
 pub(crate) fn main(arguments: Arguments, policies: &[Policy]) -> Result<Exit, BadInput> {
-    let selected = select::all_matching(&arguments.wanted, policies)?;
-    let strategy = strategy(&arguments)?;
-    let engines = engines(&arguments.engine);
-    let names: Vec<&str> = engines.iter().map(|engine| engine.name()).collect();
-    let plan: Vec<Planned<'_>> =
-        selected.iter().flat_map(|policy| engines.iter().map(|&engine| Planned { policy, engine })).collect();
+    let asked = Asked {
+        wanted: arguments.wanted,
+        engines: engines(&arguments.engine).iter().map(|engine| engine.name().to_owned()).collect(),
+        strategy: arguments.strategy.map(|method| method.name().to_owned()),
+        schedules: arguments.schedules,
+        seed: arguments.seed,
+        exhaustive: arguments.exhaustive,
+    };
+    let watch = Watch::start(arguments.time_limit);
+    let jobs = arguments.jobs.or_else(|| std::thread::available_parallelism().ok()).map_or(1, NonZeroUsize::get);
+    let memory = memory::budget(arguments.memory) / jobs as u64;
+    let strategy = asked.strategy()?.memory(memory);
+    if let Some(part) = arguments.shard {
+        let progress = Progress::new(0);
+        if arguments.format == Format::Json {
+            return part_file::write(&asked, &strategy.part(part), policies, jobs, &watch, &progress);
+        }
+        progress.note("note: only what --format json writes can be merged");
+        return tell(&asked, arguments.format, None, policies, &watch, |plan, progress, each| {
+            work::run(plan, &strategy.clone().part(part), jobs, &watch, progress, each);
+            Ok(())
+        });
+    }
+    tell(&asked, arguments.format, arguments.report, policies, &watch, |plan, progress, each| {
+        work::run(plan, &strategy, jobs, &watch, progress, each);
+        Ok(())
+    })
+}
 
-    let detailed = !arguments.wanted.is_empty() && selected.len() == 1;
-    let mut report: Box<dyn Report> = match arguments.format {
+/// What was asked for: the same for all parts of a check.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Asked {
+    wanted: Vec<String>,
+    engines: Vec<String>,
+    strategy: Option<String>,
+    schedules: Option<u64>,
+    seed: u64,
+    exhaustive: bool,
+}
+
+impl Asked {
+    fn plan<'p>(&self, policies: &'p [Policy]) -> Result<Vec<Planned<'p>>, BadInput> {
+        let selected = select::all_matching(&self.wanted, policies)?;
+        let engines = self.engines();
+        Ok(selected.iter().flat_map(|policy| engines.iter().map(|&engine| Planned { policy, engine })).collect())
+    }
+
+    fn engines(&self) -> Vec<&'static dyn Engine> {
+        engines(&self.engines.iter().map(String::as_str).collect::<Vec<_>>())
+    }
+
+    fn strategy(&self) -> Result<Strategy, BadInput> {
+        strategy(self.strategy.as_deref().and_then(Method::from_name), self.schedules, self.seed, self.exhaustive)
+    }
+}
+
+/// Tells what comes of a check, as it comes out of `explore`, which hands over one row after the other.
+fn tell(
+    asked: &Asked,
+    format: Format,
+    pictures: Option<PathBuf>,
+    policies: &[Policy],
+    watch: &Watch,
+    explore: impl FnOnce(&[Planned<'_>], &Progress, &mut dyn FnMut(&Planned<'_>, Vec<Outcome>)) -> Result<(), BadInput>,
+) -> Result<Exit, BadInput> {
+    let selected = select::all_matching(&asked.wanted, policies)?;
+    let (plan, strategy) = (asked.plan(policies)?, asked.strategy()?);
+    let names: Vec<&'static str> = asked.engines().iter().map(|engine| engine.name()).collect();
+    let detailed = !asked.wanted.is_empty() && selected.len() == 1;
+    let mut report: Box<dyn Report> = match format {
         Format::Text => Box::new(Table::new(&selected, &names, detailed)),
         Format::Json => Box::new(JsonLines),
         Format::Junit => Box::new(JUnit::default()),
     };
-    let watch = Watch::start(arguments.time_limit);
     let progress = Progress::new(plan.iter().map(|row| row.policy.cases.len() as u64).sum());
     let (mut worst, mut rows, mut left_out) = (Judgement::Expected, Vec::new(), LeftOut::default());
 
     progress.print(&report.head());
-    let jobs = arguments.jobs.or_else(|| std::thread::available_parallelism().ok()).map_or(1, NonZeroUsize::get);
-    work::run(&plan, &strategy, jobs, &watch, &progress, |planned, outcomes| {
+    explore(&plan, &progress, &mut |planned, outcomes| {
         if let Some(row) = row(planned, strategy.method.name(), outcomes, &mut left_out, &progress) {
             worst = worst.max(row.judgement());
-            rows.push((planned.policy.full_name(), planned.engine.name()));
+            rows.push((row.policy.full_name(), row.engine));
             progress.print(&report.row(&row));
         }
-    });
+    })?;
     progress.print(&report.end(watch.elapsed()));
     left_out.tell(&progress);
-    if let Some(directory) = &arguments.report {
+    if let Some(directory) = &pictures {
         for file in pictures::draw(&selected, directory)? {
             progress.note(&format!("drew {}", file.display()));
         }
     }
     progress.end();
 
-    demand_rows(&arguments.wanted, &names, policies, &rows, &left_out)?;
-    Ok(match worst {
+    demand_rows(&asked.wanted, &names, policies, &rows, &left_out)?;
+    Ok(exit(worst))
+}
+
+fn exit(worst: Judgement) -> Exit {
+    match worst {
         Judgement::Expected => Exit::Expected,
         Judgement::Inconclusive => Exit::Inconclusive,
         Judgement::Unexpected => Exit::Unexpected,
-    })
+    }
 }
 
 /// How many executions of each case there are at most, if nobody says: all scenarios together take about a minute.
 const SCHEDULES: u64 = 20_000;
 
-fn strategy(arguments: &Arguments) -> Result<Strategy, BadInput> {
-    let &Arguments { strategy: method, schedules, seed, exhaustive, .. } = arguments;
+fn strategy(method: Option<Method>, schedules: Option<u64>, seed: u64, exhaustive: bool) -> Result<Strategy, BadInput> {
     if exhaustive && let Some(method @ (Method::Random | Method::Pct { .. })) = method {
         let what = format!("--strategy {} draws schedules: it never knows that it has tried them all", method.name());
         return Err(BadInput::new(what, "leave out --exhaustive, or use --strategy dfs or dpor"));

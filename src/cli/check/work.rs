@@ -1,11 +1,12 @@
 //! The work: the cases of all rows in parallel, the rows in order.
 
+use super::idle::Idle;
 use super::{Progress, Watch};
 use crate::cli::quiet::quietly;
 use flockstep::engine::{CannotHold, Engine};
-use flockstep::explore::Peaks;
+use flockstep::explore::Pace;
 use flockstep::scenario::{Policy, Scenario};
-use flockstep::{Exploration, Strategy, Verdict};
+use flockstep::{Exploration, Strategy};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
@@ -28,23 +29,25 @@ pub(super) fn run<'p>(
     jobs: usize,
     watch: &Watch,
     progress: &Progress,
-    mut each: impl FnMut(&Planned<'p>, Vec<Outcome>),
+    each: &mut dyn FnMut(&Planned<'p>, Vec<Outcome>),
 ) {
     let cases = |row: usize| (0..plan[row].policy.cases.len()).map(move |case| (row, case));
     let queue: Vec<(usize, usize)> = (0..plan.len()).flat_map(cases).collect();
-    let next = AtomicUsize::new(0);
+    let (next, cores) = (AtomicUsize::new(0), Idle::new(jobs));
     let work = |done: mpsc::Sender<(usize, usize, Outcome)>| {
         while let Some(&(row, case)) = queue.get(next.fetch_add(1, Ordering::Relaxed)) {
             let Planned { policy, engine } = &plan[row];
-            let outcome = explore(*engine, &policy.cases[case].scenario, strategy, watch, progress);
+            let outcome = explore(*engine, &policy.cases[case].scenario, strategy, watch, progress, &cores);
             if done.send((row, case, outcome)).is_err() {
                 return;
             }
         }
+        cores.give();
     };
     let work = &work;
     std::thread::scope(|scope| {
         let (done, arriving) = mpsc::channel();
+        (queue.len()..jobs).for_each(|_| cores.give());
         for _ in 0..jobs.min(queue.len()) {
             let done = done.clone();
             scope.spawn(move || work(done));
@@ -78,38 +81,27 @@ fn explore(
     strategy: &Strategy,
     watch: &Watch,
     progress: &Progress,
+    cores: &Idle,
 ) -> Outcome {
     if let Some(why) = watch.over() {
-        return Ok(nothing(format!("{why} before it began")));
+        return Ok(Exploration::nothing(format!("{why} before it began")));
     }
     let strategy = Strategy { time_limit: watch.left(), ..strategy.clone() };
     let mut counted = 0;
-    let mut count = |executions: u64| {
+    let mut count = |&Pace { executions, .. }: &Pace| {
         progress.executed(executions.saturating_sub(counted));
         counted = executions;
         !watch.interrupted()
     };
-    let explored = quietly(|| catch_unwind(AssertUnwindSafe(|| engine.explore(scenario, &strategy, &mut count))));
+    let explored =
+        quietly(|| catch_unwind(AssertUnwindSafe(|| engine.explore_on(scenario, &strategy, &mut count, cores))));
     let outcome = explored.unwrap_or_else(|why| {
         let text = why.downcast_ref::<String>().cloned();
         let text = text.or_else(|| why.downcast_ref::<&str>().map(ToString::to_string)).unwrap_or_default();
-        Ok(nothing(format!("the {} engine panicked: {text}", engine.name())))
+        Ok(Exploration::nothing(format!("the {} engine panicked: {text}", engine.name())))
     });
     if let Ok(exploration) = &outcome {
         progress.executed(exploration.executions.saturating_sub(counted));
     }
     outcome
-}
-
-/// An exploration that tried nothing.
-fn nothing(why: String) -> Exploration {
-    Exploration {
-        verdict: Verdict::Inconclusive(why),
-        executions: 0,
-        steps: 0,
-        states: None,
-        elapsed: Duration::ZERO,
-        makespan: None,
-        peaks: Peaks::default(),
-    }
 }
