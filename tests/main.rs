@@ -18,4 +18,6 @@ mod protocol;
 mod protocol_in_simulation;
 mod random_scenarios;
 mod run_build;
+mod sampling;
+mod shrink;
 mod workloads;

@@ -212,5 +212,5 @@ pub(super) fn explore(
         (None, Err(why)) => Stop::Early(format!("{engine} itself panicked ({})", panic_text(why.as_ref()))),
     };
     let (machine, tally) = (std::mem::take(&mut turns.machine), std::mem::take(&mut turns.tally));
-    Ok(conclude(scenario, strategy, scenario.plan(), machine, tally, stop, None, start))
+    Ok(conclude(scenario, strategy, machine, tally, stop, None, start))
 }

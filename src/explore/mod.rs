@@ -1,5 +1,6 @@
 //! Exploring: which schedules are tried, what they add up to, and how a failure is told and kept.
 
+mod cheapest;
 mod dfs;
 mod key;
 mod replay;
@@ -7,6 +8,7 @@ mod retell;
 mod rng;
 mod run;
 mod sample;
+mod shrink;
 mod stopwatch;
 mod strategy;
 
@@ -22,14 +24,11 @@ pub use strategy::{Enough, Method, Strategy};
 
 use crate::oracle::{Violation, ViolationKind};
 use crate::scenario::Scenario;
-use crate::sim::{Machine, Plan};
+use crate::sim::Machine;
 use crate::world::Event;
-use replay::{Goal, Retrial};
-pub(crate) use sample::{Horizon, Random};
+pub(crate) use sample::{Horizon, Sampler};
+use shrink::{Goal, Retrial, Shrunk};
 pub(crate) use stopwatch::Stopwatch;
-
-/// How many executions are spent on making a failing schedule shorter, and how many steps.
-const SHORTEN_MAX: Enough = Enough { schedules: 3_000, steps: 500_000 };
 
 /// What an exploration came to.
 #[derive(Clone, Debug, PartialEq)]
@@ -68,6 +67,10 @@ pub struct Failure {
     pub key: Option<Key>,
     /// Those of the other executions that it follows from, in the order of [`Violation::follows_from`] after its first.
     pub more_keys: Vec<Key>,
+    /// The schedule as it was found, before it was made smaller; absent if that is the one of [`key`](Failure::key).
+    pub original: Option<Key>,
+    /// How often another agent goes on than the one that went last: a task, a section on the pool, or a process that starts or dies.
+    pub switches: u32,
     /// Everything that happened in it, in order, told.
     pub story: Vec<String>,
     /// The same as events.
@@ -154,11 +157,25 @@ impl Failure {
             violation,
             key: None,
             more_keys: Vec::new(),
+            original: None,
+            switches: 0,
             story: Vec::new(),
             events: Vec::new(),
             lslocks: String::new(),
             executions,
         }
+    }
+
+    /// How small it is: what there is to follow, and what was left out.
+    fn size(&self, key: &Key) -> String {
+        let switches = match self.switches {
+            0 => "no switch from one agent to another".to_owned(),
+            1 => "1 switch from one agent to another".to_owned(),
+            n => format!("{n} switches from one agent to another"),
+        };
+        let without: Vec<&str> = key.without().collect();
+        let left_out = if without.is_empty() { String::new() } else { format!(", without {}", without.join(" and ")) };
+        format!("{switches}{left_out}")
     }
 
     /// The failure as an argument: what was broken, why, what happened last, who held which lock, and the line to paste.
@@ -183,7 +200,14 @@ impl Failure {
             }
         }
         match &self.key {
-            Some(key) if self.more_keys.is_empty() => text.push_str(&format!("replay key: {key}\n")),
+            Some(key) if self.more_keys.is_empty() => {
+                text.push_str(&format!("{}\n", self.size(key)));
+                text.push_str(&format!("replay key: {key}\n"));
+                let original = self.original.as_ref().map(Key::to_string);
+                if let Some(original) = original.filter(|original| original.len() <= KEY_LENGTH_MAX) {
+                    text.push_str(&format!("as it was found: {original}\n"));
+                }
+            }
             Some(key) => {
                 text.push_str("no single schedule shows it; each of these shows a part:\n");
                 let keys = std::iter::once(key).chain(&self.more_keys);
@@ -202,7 +226,6 @@ impl Failure {
 pub(crate) fn conclude(
     scenario: &Scenario,
     strategy: &Strategy,
-    plan: Plan,
     mut machine: Machine,
     tally: Tally,
     stop: Stop,
@@ -212,7 +235,7 @@ pub(crate) fn conclude(
     let executions = tally.executions;
     let verdict = match stop {
         Stop::Violated(violation, tape) => {
-            Verdict::Violated(Box::new(tell(scenario, &mut machine, &plan, violation, &tape, &tally)))
+            Verdict::Violated(Box::new(tell(scenario, strategy, &mut machine, violation, &tape, &tally)))
         }
         Stop::Early(why) => Verdict::Inconclusive(format!("{why} after {executions} executions")),
         Stop::Count if strategy.exhaustive => {
@@ -238,23 +261,22 @@ pub(crate) fn conclude(
 /// same way. What follows from several executions gets a key for each, which has shown its part again, and all of them together fail.
 fn tell(
     scenario: &Scenario,
+    strategy: &Strategy,
     machine: &mut Machine,
-    plan: &Plan,
     violation: Violation,
     tape: &[u32],
     tally: &Tally,
 ) -> Failure {
     let named =
         |deviations| Key { scenario: scenario.name().to_owned(), case: scenario.case_name().to_owned(), deviations };
-    let mut key_of = |goal: Goal<'_>, tape: &[u32]| {
-        Retrial { scenario, machine, plan, goal, steps: 0 }.deviations(tape, SHORTEN_MAX).map(named)
-    };
-    let keys = match key_of(Goal::Kind(&violation.kind), tape) {
-        Some(key) => vec![key],
+    let mut shrunk =
+        |goal: Goal<'_>, tape: &[u32]| Retrial::new(scenario, machine, goal, strategy.shorten).shrink(tape);
+    let (keys, original) = match shrunk(Goal::Kind(&violation.kind), tape) {
+        Some(Shrunk { original, smallest }) => (vec![named(smallest)], Some(named(original))),
         None => {
             let parts = violation.follows_from.iter();
-            let key = |fact: &Arc<str>| key_of(Goal::Fact(fact), tally.evidence.get(fact)?);
-            parts.map(key).collect::<Option<Vec<Key>>>().unwrap_or_default()
+            let key = |fact: &Arc<str>| Some(named(shrunk(Goal::Fact(fact), tally.evidence.get(fact)?)?.smallest));
+            (parts.map(key).collect::<Option<Vec<Key>>>().unwrap_or_default(), None)
         }
     };
     let told = keys.split_first().and_then(|(_, others)| {
@@ -266,6 +288,7 @@ fn tell(
         Some(mut failure) if failure.violation.kind == violation.kind => {
             failure.executions = tally.executions;
             (failure.key, failure.more_keys) = (keys.first().cloned(), keys[1..].to_vec());
+            failure.original = original.filter(|original| *original != keys[0]);
             failure
         }
         _ => Failure::without_schedule(violation, tally.executions),

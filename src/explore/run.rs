@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::dfs::Dfs;
-use super::sample::{Horizon, Pct, Random, Sampler};
+use super::sample::Samples;
 use super::{Exploration, Method, Peaks, Stopwatch, Strategy, conclude, replay};
 use crate::oracle::{Violation, ViolationKind};
 use crate::scenario::Scenario;
@@ -25,7 +25,6 @@ const TICK_STEPS: u64 = 500_000;
 pub(crate) struct Tally {
     pub(crate) executions: u64,
     pub(crate) steps: u64,
-    pub(crate) longest: u64,
     pub(crate) makespan: Duration,
     pub(crate) peaks: Peaks,
     /// For each piece of evidence, the positions chosen in the first execution that showed it.
@@ -45,7 +44,6 @@ impl Tally {
     pub(crate) fn add(&mut self, state: &State) {
         self.executions += 1;
         self.steps += state.step;
-        self.longest = self.longest.max(state.step);
         self.makespan = self.makespan.max(state.clock);
         for pid in 0..state.kernel.process_count() {
             self.peaks.descriptors = self.peaks.descriptors.max(state.kernel.descriptors_peak(pid));
@@ -84,8 +82,8 @@ pub(crate) fn explore(scenario: &Scenario, strategy: &Strategy, progress: Progre
     };
     run.machine.state_mut().judges = scenario.judges();
     let (stop, states) = run.explore();
-    let Run { plan, machine, tally, start, .. } = run;
-    conclude(scenario, strategy, plan, machine, tally, stop, states, start)
+    let Run { machine, tally, start, .. } = run;
+    conclude(scenario, strategy, machine, tally, stop, states, start)
 }
 
 struct Run<'a> {
@@ -102,27 +100,14 @@ struct Run<'a> {
 
 impl Run<'_> {
     fn explore(&mut self) -> (Stop, Option<u64>) {
-        let (all, seed) = (self.strategy.clone(), self.strategy.seed);
+        let all = self.strategy.clone();
         match self.strategy.method {
-            Method::Random => (self.sample(&all, |n, horizon| Sampler::Random(Random::new(seed, n, horizon))), None),
-            Method::Pct { depth } => {
-                (self.sample(&all, |n, horizon| Sampler::Pct(Pct::new(seed, n, depth, horizon))), None)
-            }
             Method::Dfs { cache } => self.search(cache, &all, SEARCH_STEPS_MAX),
-            Method::Portfolio => {
-                let (stop, states) = self.search(true, &all.half(), PORTFOLIO_STEPS_MAX);
-                match stop {
-                    Stop::Count => (
-                        self.sample(&all, |n, horizon| match n % 4 {
-                            0 | 2 => Sampler::Random(Random::new(seed, n, horizon)),
-                            1 => Sampler::Pct(Pct::new(seed, n, 2, horizon)),
-                            _ => Sampler::Pct(Pct::new(seed, n, 3, horizon)),
-                        }),
-                        None,
-                    ),
-                    stop => (stop, states),
-                }
-            }
+            Method::Portfolio => match self.search(true, &all.half(), PORTFOLIO_STEPS_MAX) {
+                (Stop::Count, _) => (self.sample(&all), None),
+                stopped => stopped,
+            },
+            _ => (self.sample(&all), None),
         }
     }
 
@@ -149,15 +134,18 @@ impl Run<'_> {
         None
     }
 
-    fn sample(&mut self, until: &Strategy, mut chooser: impl FnMut(u64, Horizon) -> Sampler) -> Stop {
+    /// One schedule of the seed after the other.
+    fn sample(&mut self, until: &Strategy) -> Stop {
+        let mut samples = Samples::new(until.method, until.seed, self.plan.faults.total());
         let mut n = 0;
         while !until.is_done(self.tally.executions, self.tally.steps) {
-            // The first one goes without faults and from task to task: samplers need to know how long an execution is.
-            let stop = if self.tally.longest == 0 {
-                self.execute(&mut replay::Replay::new(&[]))
-            } else {
-                let horizon = Horizon { steps: self.tally.longest, faults: self.plan.faults.total() };
-                self.execute(&mut chooser(n, horizon))
+            let stop = match samples.flight(n) {
+                Some(mut flight) => {
+                    let stop = self.execute(&mut flight);
+                    samples.learn(flight);
+                    stop
+                }
+                None => self.execute(&mut samples.schedule(n)),
             };
             if let Some(stop) = stop {
                 return stop;

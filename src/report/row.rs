@@ -107,7 +107,8 @@ impl Row<'_> {
     pub(crate) fn violated(&self) -> Option<&Judged<'_>> {
         let unexpected = |case: &&Judged<'_>| case.judgement() == Judgement::Unexpected;
         let violated = || self.cases.iter().filter(|case| case.failure().is_some());
-        violated().find(unexpected).or_else(|| violated().next())
+        let size = |case: &&Judged<'_>| case.case.magnitude();
+        violated().filter(unexpected).min_by_key(size).or_else(|| violated().min_by_key(size))
     }
 
     /// Whether every schedule of every case was tried.

@@ -28,6 +28,14 @@ pub(crate) struct Plan {
     pub(crate) steps_max: u64,
 }
 
+impl Plan {
+    /// The same without a process; the same, if there is none of that name.
+    pub(crate) fn without(mut self, process: &str) -> Self {
+        self.processes.retain(|planned| *planned.name != *process);
+        self
+    }
+}
+
 /// A process that exists from the start.
 #[derive(Clone)]
 pub(crate) struct PlannedProcess {

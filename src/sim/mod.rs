@@ -5,7 +5,7 @@
 //! see, and `stage` where it finds the machine; `graph` explains why nothing moves.
 
 mod act;
-mod agent;
+pub(crate) mod agent;
 mod announce;
 mod executor;
 pub(crate) mod fingerprint;
@@ -18,6 +18,7 @@ mod operation;
 mod stage;
 pub(crate) mod state;
 mod sync;
+pub(crate) mod touch;
 mod view;
 mod world;
 
