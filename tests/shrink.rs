@@ -48,6 +48,25 @@ fn the_smallest_number_of_switches_is_reached_from_every_seed() {
 }
 
 #[test]
+fn bystanders_are_left_out_and_those_that_the_promise_is_about_are_not() {
+    for seed in 0..5 {
+        let scene = lossy(3);
+        let failure = failure(&scene, seed);
+        let key = failure.key.clone().expect("one schedule shows it").to_string();
+        for n in 0..3 {
+            assert!(key.contains(&format!("without@bystander{n}")), "{key}");
+        }
+        assert!(!key.contains("without@a") && !key.contains("without@b,"), "{key}");
+        assert_eq!(failure.switches, 2, "{}", failure.report());
+        let again = scene.replay(&key.parse().expect("a key")).0.expect("it fails again");
+        assert_eq!(again.events, failure.events);
+        // The schedule that was found can be had as well.
+        let original = failure.original.expect("it was made smaller");
+        assert_eq!(scene.replay(&original).0.expect("it fails, too").violation.kind, failure.violation.kind);
+    }
+}
+
+#[test]
 fn without_a_process_is_another_scenario() {
     let alone = lossy(1).without_process("bystander0").without_process("b");
     assert_eq!(alone.process_count(), 1);

@@ -222,7 +222,6 @@ impl Failure {
 }
 
 /// From what stopped an exploration to its verdict.
-#[expect(clippy::too_many_arguments, reason = "the one place where everything that engines know comes together")]
 pub(crate) fn conclude(
     scenario: &Scenario,
     strategy: &Strategy,

@@ -152,10 +152,10 @@ impl<'r> Retrial<'r> {
             if self.has_spent(2) || self.plan.processes.len() == 1 {
                 break;
             }
-            let whole = self.plan.clone();
+            let (turns, whole) = (self.turns(&best), self.plan.clone());
             self.plan = whole.clone().without(&name);
             let needed = matches!(self.execute(&mut Replay::new(&[])).0, End::Violated(_));
-            let smaller = if needed { None } else { self.found_without(&best, &name, kind) };
+            let smaller = if needed { None } else { self.found_without(&best, &turns, &name, kind) };
             match smaller {
                 Some(shown) => best = shown,
                 None => self.plan = whole,
@@ -164,10 +164,19 @@ impl<'r> Retrial<'r> {
         best
     }
 
-    /// A schedule that shows it without one more process: what is left of this one, or the cheapest there is.
-    fn found_without(&mut self, best: &Shown, name: &str, kind: &ViolationKind) -> Option<Shown> {
+    /// A schedule that shows it without one more process: what is left of this one, its turns without those of the
+    /// process, or the cheapest there is.
+    fn found_without(&mut self, best: &Shown, turns: &[Turn], name: &str, kind: &ViolationKind) -> Option<Shown> {
         let without: Vec<String> = best.without.iter().cloned().chain([name.to_owned()]).collect();
         if let Some(shown) = self.replay(&without, best.deviations.clone()) {
+            return Some(shown);
+        }
+        // Deviations are lost with the steps that they come before; whose turn it was is not.
+        let mut guide = Guide::new(turns);
+        let mut measured = Measured::new(&mut guide);
+        let shown = self.execute(&mut measured).1;
+        let Measured { tape, .. } = measured;
+        if shown && let Some(shown) = self.record(&without, &tape) {
             return Some(shown);
         }
         if *kind == ViolationKind::Endless || best.tape.len() > SEARCHED_STEPS_MAX {

@@ -160,6 +160,8 @@ mod tests {
             violation: Violation::new(kind, "it is broken"),
             key: None,
             more_keys: Vec::new(),
+            original: None,
+            switches: 0,
             story: Vec::new(),
             events: Vec::new(),
             lslocks: String::new(),
