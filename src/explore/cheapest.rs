@@ -8,8 +8,9 @@
 //! A schedule costs its faults, deadlines and sleeps that end early included, and then its switches from one agent to another. Every switch
 //! counts, also where whoever went last cannot go on: what people have to follow is who goes next.
 //!
-//! The scar: as the search half of the portfolio this took several times the executions of the plain depth-first search, because *who
-//! went last* is part of the state. So the plain search finds out whether there is anything to find, and this one makes it small.
+//! *Who went last* is part of a state here, so there are more of them than in the plain depth-first search, and every turn is an execution of its
+//! own. So the plain search finds out whether there is anything to find, and this one makes it small. How much it would cost as the search
+//! half of the portfolio has not been measured.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
