@@ -87,7 +87,7 @@ fn a_json_line_has_the_documented_fields_and_no_others() {
         "scenario policy engine strategy expected verdict exhaustive executions steps seconds makespan cases peaks violation",
     );
     assert_fields(&VIOLATED["peaks"], "descriptors locks workers_blocked");
-    assert_fields(&VIOLATED["violation"], "kind summary key");
+    assert_fields(&VIOLATED["violation"], "kind summary key original_key switches");
     for case in VIOLATED["cases"].as_array().expect("a list") {
         assert_fields(
             case,

@@ -21,4 +21,6 @@ mod protocol_in_simulation;
 mod random_scenarios;
 mod reduction;
 mod run_build;
+mod sampling;
+mod shrink;
 mod workloads;

@@ -21,7 +21,7 @@ use parking_lot::Mutex;
 
 use super::turns::{self, Shared, Stop, offers};
 use super::{CannotHold, Engine};
-use crate::explore::{Exploration, Horizon, Progress, Random, Strategy};
+use crate::explore::{Exploration, Horizon, Progress, Sampler, Strategy};
 use crate::scenario::Scenario;
 use crate::sim::{Chooser, Machine, State};
 
@@ -138,7 +138,7 @@ impl Seats {
 /// Runs some schedules with our own engine and counts seats.
 fn look_around(scenario: &Scenario) -> Result<(), String> {
     struct Look {
-        random: Random,
+        random: Sampler,
         seats: Seats,
         crowded: bool,
     }
@@ -159,7 +159,7 @@ fn look_around(scenario: &Scenario) -> Result<(), String> {
     machine.state_mut().judges = scenario.judges();
     let mut horizon = Horizon { steps: 1, faults: 0 };
     for n in 0..LOOKS {
-        let mut look = Look { random: Random::new(0, n, horizon), seats: Seats::default(), crowded: false };
+        let mut look = Look { random: Sampler::random(0, n, horizon), seats: Seats::default(), crowded: false };
         machine.run(&plan, &mut look);
         horizon = Horizon { steps: horizon.steps.max(machine.state().step), faults: plan.faults.total() };
         let seats = look.seats.0.len();

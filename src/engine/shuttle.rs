@@ -24,7 +24,7 @@ use crate::scenario::Scenario;
 /// Protocol code runs on the stacks of shuttle's threads; only what is touched of them is ever memory.
 const STACK: usize = 1 << 20;
 
-/// Shuttle as a second opinion. `random` and `pct` are its own schedulers, `portfolio` alternates between them, `dfs` is its plain
+/// Shuttle as a second opinion. `random` and `pct` are its own schedulers, `portfolio` and `mixed` alternate between them, `dfs` is its plain
 /// depth-first search, which says "exhaustive" if it came to its end.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Shuttle;
@@ -40,15 +40,12 @@ impl Engine for Shuttle {
         strategy: &Strategy,
         progress: Progress<'_>,
     ) -> Result<Exploration, CannotHold> {
-        quiet();
         let (method, seed) = (strategy.method, strategy.seed);
-        if method == Method::Dpor {
-            return Err(CannotHold {
-                engine: self.name(),
-                scenario: scenario.name_with_case(),
-                why: "its schedulers do not learn what a task will do next, so nothing can be reduced".into(),
-            });
+        if matches!(method, Method::Burst | Method::Urw | Method::Surw | Method::Pos | Method::Dpor) {
+            let why = format!("its strategies are random, pct, portfolio and dfs, not {}", method.name());
+            return Err(CannotHold { engine: self.name(), scenario: scenario.name_with_case(), why });
         }
+        quiet();
         let is_search = matches!(method, Method::Dfs { .. });
         turns::explore(self.name(), scenario, strategy, progress, is_search, move |turns| {
             let mut config = shuttle::Config::new();
@@ -129,7 +126,7 @@ impl Scheduler for Chosen {
         self.now = match self.method {
             Method::Dfs { .. } => Now::Dfs,
             Method::Random => Now::Random,
-            Method::Portfolio if self.n % 2 == 1 => Now::Random,
+            Method::Portfolio | Method::Mixed if self.n % 2 == 1 => Now::Random,
             _ if std::mem::replace(&mut self.piloted, true) && !self.contended => Now::Random,
             _ => Now::Pct,
         };

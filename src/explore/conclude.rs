@@ -5,15 +5,12 @@ use std::sync::Arc;
 
 use super::coverage::Looking;
 use super::findings::{Position, Tally};
-use super::replay::{Goal, Retrial};
-use super::run::{horizon, pilot, sampler};
-use super::{Coverage, Enough, Exploration, Failure, Findings, Key, Retold, Strategy, Told, Verdict, retell};
+use super::run::samples;
+use super::shrink::{Goal, Retrial, Shrunk};
+use super::{Coverage, Exploration, Failure, Findings, Key, Retold, Strategy, Told, Verdict, retell};
 use crate::oracle::{Violation, ViolationKind};
 use crate::scenario::Scenario;
 use crate::sim::{Chooser, End, Machine, Plan, State};
-
-/// How many executions are spent on making a failing schedule shorter, and how many steps.
-const SHORTEN_MAX: Enough = Enough { schedules: 3_000, steps: 500_000 };
 
 /// Where one run would have stopped.
 pub(super) struct First {
@@ -88,7 +85,7 @@ pub(super) fn conclude_with(
             let mut machine = Machine::default();
             let tape = findings.noted.iter().find(|noted| noted.at == at).map_or(&[][..], |noted| &noted.tape);
             let evidence = findings.evidence();
-            Verdict::Violated(Box::new(tell(scenario, &mut machine, &plan, violation, tape, &evidence, executions)))
+            Verdict::Violated(Box::new(tell(scenario, strategy, &mut machine, violation, tape, &evidence, executions)))
         }
         (None, Some(why)) => Verdict::Inconclusive(format!("{why} after {executions} executions")),
         (None, None) if strategy.exhaustive && !exhausted && (whole || findings.search.is_some()) => {
@@ -145,16 +142,19 @@ fn add_up(strategy: &Strategy, plan: &Plan, findings: &Findings, first: Option<&
         Some(_) => return tally,
     };
     let mut machine = Machine::default(); // without oracles: what they say of these is known
-    let mut steps = None;
+    let mut known = None;
     for chunk in findings.sampled.iter().filter(|chunk| chunk.first < end) {
         if chunk.last() < end {
             tally.join(&chunk.tally);
             continue;
         }
         // Another part, or thread, had gone on. How much of it one run would not have done is known only by doing it again.
-        let steps = *steps.get_or_insert_with(|| pilot(plan));
+        let samples = known.get_or_insert_with(|| samples(plan, strategy));
         for n in (chunk.first..end).step_by(usize::try_from(chunk.every).unwrap_or(usize::MAX)) {
-            machine.run(plan, &mut sampler(strategy, n, horizon(plan, steps)));
+            match samples.flight(n) {
+                Some(mut pilot) => machine.run(plan, &mut pilot),
+                None => machine.run(plan, &mut samples.schedule(n)),
+            };
             tally.add(machine.state());
         }
     }
@@ -175,8 +175,8 @@ fn vacuous(scenario: &Scenario, judged: &[bool]) -> Option<Violation> {
 /// same way. What follows from several executions gets a key for each, which has shown its part again, and all of them together fail.
 fn tell(
     scenario: &Scenario,
+    strategy: &Strategy,
     machine: &mut Machine,
-    plan: &Plan,
     violation: Violation,
     tape: &[u32],
     evidence: &BTreeMap<Arc<str>, Vec<u32>>,
@@ -184,15 +184,14 @@ fn tell(
 ) -> Failure {
     let named =
         |deviations| Key { scenario: scenario.name().to_owned(), case: scenario.case_name().to_owned(), deviations };
-    let mut key_of = |goal: Goal<'_>, tape: &[u32]| {
-        Retrial { scenario, machine, plan, goal, steps: 0 }.deviations(tape, SHORTEN_MAX).map(named)
-    };
-    let keys = match key_of(Goal::Kind(&violation.kind), tape) {
-        Some(key) => vec![key],
+    let mut shrunk =
+        |goal: Goal<'_>, tape: &[u32]| Retrial::new(scenario, machine, goal, strategy.shorten).shrink(tape);
+    let (keys, original) = match shrunk(Goal::Kind(&violation.kind), tape) {
+        Some(Shrunk { original, smallest }) => (vec![named(smallest)], Some(named(original))),
         None => {
             let parts = violation.follows_from.iter();
-            let key = |fact: &Arc<str>| key_of(Goal::Fact(fact), evidence.get(fact)?);
-            parts.map(key).collect::<Option<Vec<Key>>>().unwrap_or_default()
+            let key = |fact: &Arc<str>| Some(named(shrunk(Goal::Fact(fact), evidence.get(fact)?)?.smallest));
+            (parts.map(key).collect::<Option<Vec<Key>>>().unwrap_or_default(), None)
         }
     };
     let told = keys.split_first().and_then(|(_, others)| {
@@ -204,6 +203,7 @@ fn tell(
         Some(mut failure) if failure.violation.kind == violation.kind => {
             failure.executions = executions;
             (failure.key, failure.more_keys) = (keys.first().cloned(), keys[1..].to_vec());
+            failure.original = original.filter(|original| *original != keys[0]);
             failure
         }
         _ => Failure::without_schedule(violation, executions),

@@ -2,7 +2,7 @@
 //!
 //! `SCENARIO:CASE:DEVIATIONS`, where the deviations are separated by commas and each reads `AGENT@OP@SUBJECT@NTH=AGENT@OP@SUBJECT`:
 //! before the nth occurrence of the first step, the second is taken. An `NTH` of one and an empty subject are left out; `-` stands for
-//! no deviation at all; `choose@NTH=VALUE` for a value. Every byte that a shell or this grammar could mistake is written `%XX`.
+//! no deviation at all; `choose@NTH=VALUE` for a value; `without@PROCESS` for a process that is left out. Every byte that a shell or this grammar could mistake is written `%XX`.
 
 use std::fmt::{self, Write};
 use std::str::FromStr;
@@ -11,6 +11,9 @@ use super::replay::{Deviation, StepName};
 
 /// Keys longer than this are kept in files.
 pub const KEY_LENGTH_MAX: usize = 400;
+
+/// What a deviation begins with that leaves a process out.
+const WITHOUT: &str = "without@";
 
 /// A schedule of a case of a scenario that can be replayed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -84,6 +87,16 @@ fn read_step(text: &str) -> Result<(StepName, u32), KeyError> {
     Ok((StepName { agent: unescape(agent)?, op: unescape(op)?, subject }, nth))
 }
 
+impl Key {
+    /// The processes that are left out.
+    pub(crate) fn without(&self) -> impl Iterator<Item = &str> {
+        self.deviations.iter().filter_map(|deviation| match deviation {
+            Deviation::Without { process } => Some(&**process),
+            _ => None,
+        })
+    }
+}
+
 impl fmt::Display for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut text = String::new();
@@ -107,6 +120,10 @@ impl fmt::Display for Key {
                 Deviation::Value { nth, value } => {
                     let _ = write!(text, "choose@{nth}={value}");
                 }
+                Deviation::Without { process } => {
+                    text.push_str(WITHOUT);
+                    escape(process, b"", &mut text);
+                }
             }
         }
         f.write_str(&text)
@@ -123,6 +140,10 @@ impl FromStr for Key {
         };
         let mut deviations = Vec::new();
         for deviation in rest.split(',').filter(|d| *d != "-") {
+            if let Some(process) = deviation.strip_prefix(WITHOUT).filter(|name| !name.contains(['=', '@'])) {
+                deviations.push(Deviation::Without { process: unescape(process)? });
+                continue;
+            }
             let Some((before, take)) = deviation.split_once('=') else {
                 return Err(error(format!("{deviation:?} has no equals sign")));
             };
@@ -150,6 +171,8 @@ mod tests {
     #[test]
     fn a_key_reads_back_as_itself() {
         let deviations = vec![
+            Deviation::Without { process: "add c=@".into() },
+            Deviation::Step { before: step("without", "flock", ""), nth: 1, take: step("without", "kill", "") },
             Deviation::Step { before: step("add a", "flock", ".lock"), nth: 3, take: step("b/t,1", "kill", "") },
             Deviation::Value { nth: 2, value: 7 },
             Deviation::Step { before: step("a", "sleep", ""), nth: 2, take: step("ü", "open", "x=y:z") },

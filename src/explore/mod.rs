@@ -1,5 +1,6 @@
 //! Exploring: which schedules are tried, what they add up to, and how a failure is told and kept.
 
+mod cheapest;
 mod conclude;
 mod cores;
 mod coverage;
@@ -14,6 +15,7 @@ mod retell;
 mod rng;
 mod run;
 mod sample;
+mod shrink;
 mod stopwatch;
 mod strategy;
 mod subtrees;
@@ -44,7 +46,7 @@ pub use strategy::{Enough, Method, Strategy};
 use crate::oracle::{Violation, ViolationKind};
 use crate::world::Event;
 #[cfg(feature = "loom")]
-pub(crate) use sample::{Horizon, Random};
+pub(crate) use sample::{Horizon, Sampler};
 #[cfg(any(feature = "shuttle", feature = "loom"))]
 pub(crate) use stopwatch::Stopwatch;
 
@@ -85,6 +87,10 @@ pub struct Failure {
     pub key: Option<Key>,
     /// Those of the other executions that it follows from, in the order of [`Violation::follows_from`] after its first.
     pub more_keys: Vec<Key>,
+    /// The schedule as it was found, before it was made smaller; absent if that is the one of [`key`](Failure::key).
+    pub original: Option<Key>,
+    /// How often another agent goes on than the one that went last: a task, a section on the pool, or a process that starts or dies.
+    pub switches: u32,
     /// Everything that happened in it, in order, told.
     pub story: Vec<String>,
     /// The same as events.
@@ -210,11 +216,25 @@ impl Failure {
             violation,
             key: None,
             more_keys: Vec::new(),
+            original: None,
+            switches: 0,
             story: Vec::new(),
             events: Vec::new(),
             lslocks: String::new(),
             executions,
         }
+    }
+
+    /// How small it is: what there is to follow, and what was left out.
+    fn size(&self, key: &Key) -> String {
+        let switches = match self.switches {
+            0 => "no switch from one agent to another".to_owned(),
+            1 => "1 switch from one agent to another".to_owned(),
+            n => format!("{n} switches from one agent to another"),
+        };
+        let without: Vec<&str> = key.without().collect();
+        let left_out = if without.is_empty() { String::new() } else { format!(", without {}", without.join(" and ")) };
+        format!("{switches}{left_out}")
     }
 
     /// The failure as an argument: what was broken, why, what happened last, who held which lock, and the line to paste.
@@ -239,7 +259,14 @@ impl Failure {
             }
         }
         match &self.key {
-            Some(key) if self.more_keys.is_empty() => text.push_str(&format!("replay key: {key}\n")),
+            Some(key) if self.more_keys.is_empty() => {
+                text.push_str(&format!("{}\n", self.size(key)));
+                text.push_str(&format!("replay key: {key}\n"));
+                let original = self.original.as_ref().map(Key::to_string);
+                if let Some(original) = original.filter(|original| original.len() <= KEY_LENGTH_MAX) {
+                    text.push_str(&format!("as it was found: {original}\n"));
+                }
+            }
             Some(key) => {
                 text.push_str("no single schedule shows it; each of these shows a part:\n");
                 let keys = std::iter::once(key).chain(&self.more_keys);

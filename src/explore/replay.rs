@@ -1,4 +1,4 @@
-//! Schedules by name: recording one, replaying it, making it shorter.
+//! Schedules by name: recording one, and replaying it.
 //!
 //! A schedule is told as its *deviations* from running whoever runs until it blocks: "before `a` unlocks `.lock`, `b` goes on". Steps are
 //! named by task, operation and resource, not by number, so a recorded schedule survives small edits of the program: what it does not
@@ -8,10 +8,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 
-use super::Enough;
-use crate::oracle::ViolationKind;
-use crate::scenario::Scenario;
-use crate::sim::{Choice, Chooser, End, Machine, Plan, State};
+use crate::sim::{Choice, Chooser, State};
 
 /// A step by name: who does what to what.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -44,16 +41,21 @@ pub(crate) enum Deviation {
     Step { before: StepName, nth: u32, take: StepName },
     /// The `nth` value that somebody chooses is not zero.
     Value { nth: u32, value: u32 },
+    /// A process does not exist.
+    Without { process: String },
+}
+
+fn is_fault(choice: Choice) -> bool {
+    !matches!(choice, Choice::Act(_) | Choice::Resume(_))
 }
 
 /// The position of the choice that needs no deviation: whoever went last goes on; if it cannot, the oldest that can. Faults never
 /// happen by themselves.
-fn default_choice(state: &State, last: Option<u64>) -> usize {
+pub(super) fn default_choice(state: &State, last: Option<u64>) -> usize {
     let rank = |at: usize| {
         let choice = state.choice(at);
         let agent = state.agent(choice);
-        let fault = !matches!(choice, Choice::Act(_) | Choice::Resume(_));
-        (fault, Some(agent) != last, agent, state.age(choice), at)
+        (is_fault(choice), Some(agent) != last, agent, state.age(choice), at)
     };
     (0..state.choice_count()).map(rank).min().expect("there is something to choose").4
 }
@@ -71,13 +73,39 @@ impl Count {
     }
 }
 
-/// Follows a list of positions and writes down how it deviates.
-struct Recorder<'t> {
+/// Some steps of one agent without anybody else's in between; or a fault.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Turn {
+    /// As in the names of its steps.
+    pub(crate) agent: String,
+    steps: u32,
+    /// Which fault it is; none, if they are steps of the agent's own.
+    fault: Option<StepName>,
+}
+
+/// Follows a list of positions, and writes down how it deviates, and whose turn it was.
+pub(crate) struct Recorder<'t> {
     tape: std::slice::Iter<'t, u32>,
     last: Option<u64>,
     count: Count,
     values: u32,
-    deviations: Vec<Deviation>,
+    pub(crate) deviations: Vec<Deviation>,
+    pub(crate) turns: Vec<Turn>,
+}
+
+impl<'t> Recorder<'t> {
+    pub(crate) fn new(tape: &'t [u32]) -> Self {
+        let (deviations, turns) = (Vec::new(), Vec::new());
+        Recorder { tape: tape.iter(), last: None, count: Count::default(), values: 0, deviations, turns }
+    }
+
+    fn take_turn(&mut self, choice: Choice, step: &StepName) {
+        let fault = is_fault(choice).then(|| step.clone());
+        match self.turns.last_mut().filter(|turn| fault.is_none() && turn.fault.is_none() && turn.agent == step.agent) {
+            Some(turn) => turn.steps += 1,
+            None => self.turns.push(Turn { agent: step.agent.clone(), steps: 1, fault }),
+        }
+    }
 }
 
 impl Chooser for Recorder<'_> {
@@ -90,6 +118,7 @@ impl Chooser for Recorder<'_> {
             let nth = self.count.next(&before);
             self.deviations.push(Deviation::Step { before, nth, take: take.clone() });
         }
+        self.take_turn(state.choice(at), &take);
         self.count.taken(take);
         self.last = Some(state.agent(state.choice(at)));
         Some(at)
@@ -123,6 +152,7 @@ impl<'d> Replay<'d> {
                     steps.entry(before).or_default().entry(*nth).or_default().push_back(take)
                 }
                 Deviation::Value { nth, value } => drop(chosen.entry(*nth).or_insert(*value)),
+                Deviation::Without { .. } => {} // the machine was loaded without it
             }
         }
         Replay { steps, chosen, last: None, count: Count::default(), values: 0 }
@@ -152,6 +182,55 @@ impl Chooser for Replay<'_> {
     }
 }
 
+/// Lets one agent after the other go on for as many steps as it is told, and passes over those that cannot. Then whoever can goes on.
+pub(crate) struct Guide<'t> {
+    turns: std::slice::Iter<'t, Turn>,
+    now: Option<&'t Turn>,
+    left: u32,
+    last: Option<u64>,
+}
+
+impl<'t> Guide<'t> {
+    pub(crate) fn new(turns: &'t [Turn]) -> Self {
+        Guide { turns: turns.iter(), now: None, left: 0, last: None }
+    }
+
+    fn find(&self, state: &State, turn: &Turn) -> Option<usize> {
+        let choices = (0..state.choice_count()).map(|at| (at, state.choice(at)));
+        match &turn.fault {
+            Some(fault) => {
+                choices.filter(|&(_, choice)| is_fault(choice)).find(|&(_, c)| StepName::of(state, c) == *fault)
+            }
+            None => {
+                let own = choices.filter(|&(_, c)| !is_fault(c) && state.describe(c).0 == turn.agent);
+                own.min_by_key(|&(_, choice)| state.age(choice))
+            }
+        }
+        .map(|(at, _)| at)
+    }
+}
+
+impl Chooser for Guide<'_> {
+    fn pick(&mut self, state: &State) -> Option<usize> {
+        let at = loop {
+            if self.left == 0 {
+                let Some(turn) = self.turns.next() else { break default_choice(state, self.last) };
+                (self.now, self.left) = (Some(turn), turn.steps);
+            }
+            if let Some(at) = self.now.and_then(|turn| self.find(state, turn)) {
+                self.left -= 1;
+                break at;
+            }
+            self.left = 0;
+        };
+        self.last = Some(state.agent(state.choice(at)));
+        Some(at)
+    }
+    fn value(&mut self, _: u32) -> u32 {
+        0
+    }
+}
+
 /// Passes choices on and notes their positions.
 pub(crate) struct Taping<'c, C> {
     pub(crate) chooser: &'c mut C,
@@ -171,78 +250,6 @@ impl<C: Chooser> Chooser for Taping<'_, C> {
     }
     fn ended(&mut self, state: &State) {
         self.chooser.ended(state);
-    }
-}
-
-/// What a schedule is to show when it is run again.
-#[derive(Clone, Copy)]
-pub(crate) enum Goal<'g> {
-    /// A violation of that kind.
-    Kind(&'g ViolationKind),
-    /// That piece of evidence, whatever the execution comes to.
-    Fact(&'g str),
-}
-
-/// Runs schedules of a scenario again, each before oracles that have seen nothing else: what they merge over executions must not make a
-/// schedule fail that does not do so by itself.
-pub(crate) struct Retrial<'r> {
-    pub(crate) scenario: &'r Scenario,
-    pub(crate) machine: &'r mut Machine,
-    pub(crate) plan: &'r Plan,
-    pub(crate) goal: Goal<'r>,
-    pub(crate) steps: u64,
-}
-
-impl Retrial<'_> {
-    fn run(&mut self, chooser: &mut dyn Chooser) -> bool {
-        self.machine.state_mut().judges = self.scenario.judges();
-        let end = self.machine.run(self.plan, chooser);
-        self.steps += self.machine.state().step;
-        match self.goal {
-            Goal::Kind(kind) => matches!(end, End::Violated(violation) if violation.kind == *kind),
-            Goal::Fact(fact) => self.machine.state().judges.evidence().any(|shown| *shown == *fact),
-        }
-    }
-
-    /// Runs deviations; whether they show it.
-    fn replay(&mut self, deviations: &[Deviation]) -> bool {
-        self.run(&mut Replay::new(deviations))
-    }
-
-    /// The deviations of a list of positions, as few as show it, after trying to leave some out until either limit is reached. `None`
-    /// if they do not show it by name.
-    pub(crate) fn deviations(&mut self, tape: &[u32], limits: Enough) -> Option<Vec<Deviation>> {
-        let mut recorder =
-            Recorder { tape: tape.iter(), last: None, count: Count::default(), values: 0, deviations: Vec::new() };
-        let shown = self.run(&mut recorder) && self.replay(&recorder.deviations);
-        shown.then(|| self.shorten(recorder.deviations, limits))
-    }
-
-    /// Leaves out every deviation that is not needed, larger blocks first, until either limit is reached.
-    fn shorten(&mut self, mut deviations: Vec<Deviation>, limits: Enough) -> Vec<Deviation> {
-        let mut block = deviations.len().max(1);
-        let (mut tries, last) = (0, self.steps + limits.steps);
-        while tries < limits.schedules && self.steps < last {
-            let mut shorter = false;
-            let mut from = 0;
-            while from < deviations.len() && tries < limits.schedules && self.steps < last {
-                let mut without = deviations.clone();
-                without.drain(from..(from + block).min(deviations.len()));
-                tries += 1;
-                if self.replay(&without) {
-                    deviations = without;
-                    shorter = true;
-                } else {
-                    from += block;
-                }
-            }
-            if block > 1 {
-                block /= 2;
-            } else if !shorter {
-                break;
-            }
-        }
-        deviations
     }
 }
 

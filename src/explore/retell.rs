@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::replay::Replay;
+use super::shrink::Measured;
 use super::{Failure, Key};
 use crate::scenario::Scenario;
 use crate::sim::{End, KernelView, Machine};
@@ -46,14 +47,17 @@ impl fmt::Display for Told {
 /// Runs schedules again, one after the other before the same oracles, until one fails, and writes down everything that happened in the
 /// last.
 pub(crate) fn retell(scenario: &Scenario, keys: &[&Key]) -> Retold {
-    let (plan, mut machine) = (scenario.plan(), Machine::default());
+    let mut machine = Machine::default();
     let judges = &mut machine.state_mut().judges;
     *judges = scenario.judges();
     (judges.recording, judges.kinds) = (Some(Vec::new()), Kinds::ALL);
     let mut failed = None;
     for &key in keys {
-        if let End::Violated(violation) = machine.run(&plan, &mut Replay::new(&key.deviations)) {
-            failed = Some((violation, key));
+        let plan = key.without().fold(scenario.plan(), |plan, process| plan.without(process));
+        let mut replay = Replay::new(&key.deviations);
+        let mut measured = Measured::new(&mut replay);
+        if let End::Violated(violation) = machine.run(&plan, &mut measured) {
+            failed = Some((violation, key, measured.cost.switches));
             break;
         }
     }
@@ -68,10 +72,12 @@ pub(crate) fn retell(scenario: &Scenario, keys: &[&Key]) -> Retold {
     };
     let story: Vec<Told> = events.iter().map(tell).collect();
     let lslocks = state.lslocks_at_end.clone();
-    let failure = failed.map(|(violation, key)| Failure {
+    let failure = failed.map(|(violation, key, switches)| Failure {
         violation,
         key: Some(key.clone()),
         more_keys: Vec::new(),
+        original: None,
+        switches,
         story: story.iter().map(Told::to_string).collect(),
         events,
         lslocks: lslocks.clone(),

@@ -9,7 +9,7 @@ use super::coverage::Looking;
 use super::dfs::Dfs;
 use super::dpor::Dpor;
 use super::findings::{Chunk, Position, Searched, Tally};
-use super::sample::{Horizon, Sampler};
+use super::sample::{PILOTS, Samples};
 use super::stopwatch::Stopwatch;
 use super::{Cores, Exploration, Findings, Method, Strategy, replay};
 use crate::oracle::{Violation, ViolationKind};
@@ -116,7 +116,7 @@ pub(super) enum Ended {
 
 /// The schedules that the threads of a part divide among themselves.
 struct Lots {
-    horizon: Horizon,
+    samples: Samples,
     /// How many are this part's business.
     share: u64,
     chunk: u64,
@@ -152,7 +152,6 @@ impl<'a> Run<'a> {
         let (all, part) = (self.common.strategy.clone(), self.common.strategy.part);
         let mine = part.owns(self.common.scenario);
         match all.method {
-            Method::Random | Method::Pct { .. } => self.sample(&all, cores),
             Method::Dfs { cache } if all.exhaustive && !part.is_whole() => {
                 self.search_in_parts(&all, cache);
                 Vec::new()
@@ -186,6 +185,7 @@ impl<'a> Run<'a> {
                     Ended::Exhausted | Ended::Over => Vec::new(),
                 }
             }
+            _ => self.sample(&all, cores),
         }
     }
 
@@ -238,11 +238,12 @@ impl<'a> Run<'a> {
     /// Samples as much as that, and returns what other threads have found meanwhile.
     fn sample(&mut self, until: &Strategy, cores: &dyn Cores) -> Vec<Findings> {
         let (found, part) = (Mutex::new(Vec::new()), until.part);
-        let pilot = pilot(&self.plan);
+        let samples = samples(&self.plan, until);
+        let steps = samples.steps();
         let lots = Lots {
-            horizon: horizon(&self.plan, pilot),
-            share: part.share(until.sampled(pilot)),
-            chunk: (CHUNK_STEPS / pilot).clamp(1, CHUNK_EXECUTIONS),
+            samples,
+            share: part.share(until.sampled(steps)),
+            chunk: (CHUNK_STEPS / steps).clamp(1, CHUNK_EXECUTIONS),
             next: AtomicU64::new(0),
             lowest: AtomicU64::new(u64::MAX),
         };
@@ -269,13 +270,17 @@ impl<'a> Run<'a> {
             let every = part.of().into();
             let mut chunk = Chunk { first: part.schedule(from), every, tally: Tally::default() };
             for n in (from..lots.share.min(from + lots.chunk)).map(|k| part.schedule(k)).take_while(|&n| needed(n)) {
-                let mut chooser = sampler(self.common.strategy, n, lots.horizon);
-                match self.execute(Position::Sample(n), &mut chooser, &mut chunk.tally) {
+                let at = Position::Sample(n);
+                let then = match lots.samples.flight(n) {
+                    Some(mut pilot) => self.execute(at, &mut pilot, &mut chunk.tally),
+                    None => self.execute(at, &mut lots.samples.schedule(n), &mut chunk.tally),
+                };
+                match then {
                     Then::Next => {}
                     Then::Over => break,
                     Then::Violated(violation) => {
                         lots.lowest.fetch_min(n, Ordering::Relaxed);
-                        self.violated(Position::Sample(n), violation);
+                        self.violated(at, violation);
                         break;
                     }
                 }
@@ -386,28 +391,14 @@ impl<'a> Run<'a> {
     }
 }
 
-/// How many steps the first schedule has, which goes without faults and from task to task: samplers need to know how long an execution is.
-/// Every part runs it to know, before no oracle: what oracles remember must not depend on who asks.
-pub(super) fn pilot(plan: &Plan) -> u64 {
+/// The schedules of a strategy. Every part flies the pilots to know them, before no oracle: what oracles remember must not depend on who asks.
+pub(super) fn samples(plan: &Plan, strategy: &Strategy) -> Samples {
+    let mut samples = Samples::new(strategy.method, strategy.seed, plan.faults.total());
     let mut machine = Machine::default();
-    machine.run(plan, &mut replay::Replay::new(&[]));
-    machine.state().step.max(1)
-}
-
-/// What a sampler is told.
-pub(super) fn horizon(plan: &Plan, pilot: u64) -> Horizon {
-    Horizon { steps: pilot, faults: plan.faults.total() }
-}
-
-/// The schedule of that number.
-pub(super) fn sampler(strategy: &Strategy, n: u64, horizon: Horizon) -> Sampler {
-    use super::sample::{Pct, Random};
-    let (seed, pct) = (strategy.seed, |depth| Sampler::Pct(Pct::new(strategy.seed, n, depth, horizon)));
-    match (n, strategy.method, n % 4) {
-        (0, ..) => Sampler::Pilot(replay::Replay::new(&[])),
-        (_, Method::Pct { depth }, _) => pct(depth),
-        (_, Method::Portfolio, 1) => pct(2),
-        (_, Method::Portfolio, 3) => pct(3),
-        _ => Sampler::Random(Random::new(seed, n, horizon)),
+    for n in 0..PILOTS {
+        let mut flight = samples.flight(n).expect("a pilot");
+        machine.run(plan, &mut flight);
+        samples.learn(flight);
     }
+    samples
 }

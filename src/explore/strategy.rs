@@ -11,11 +11,24 @@ use crate::sim::fingerprint::Fold;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Method {
-    /// First exhaustively with the state cache; if that does not come to an end within half of the schedules, the other half by
-    /// random and PCT sampling in turn. What is too large to be searched is sampled with all of them.
+    /// First exhaustively with the state cache; if that does not come to an end within half of the schedules, the other half
+    /// [mixed](Method::Mixed). What is too large to be searched is sampled with all of them.
     Portfolio,
+    /// All that follow, up to [`Pct`](Method::Pct), in turn: no single one is good at everything, and this is never much worse than the best.
+    Mixed,
     /// Every step is drawn with equal probability from those that are possible.
     Random,
+    /// As random, but whoever went last, a task or a process, goes on with a high probability, drawn for each schedule.
+    Burst,
+    /// Uniform random walk (Zhao et al., ASPLOS 2025): everybody's chance is the number of steps that it has left, as the first executions
+    /// have shown it, so that every interleaving is equally likely.
+    Urw,
+    /// Selectively uniform random walk (same source): a resource is drawn for each schedule, and the order of what touches it is uniform
+    /// among all such orders, however much else there is to do.
+    Surw,
+    /// Partial order sampling (Yuan, Yang, Gu: CAV 2018): a random priority for each *operation*, drawn again for those that race with what
+    /// has just been done.
+    Pos,
     /// Probabilistic concurrency testing (Burckhardt et al., ASPLOS 2010): random priorities, changed at `depth` - 1 random steps.
     Pct {
         /// The number of ordering constraints a bug may need; 2 or 3 for most.
@@ -31,11 +44,30 @@ pub enum Method {
 }
 
 impl Method {
+    /// Every method, as the command line names them.
+    pub const ALL: [Method; 10] = [
+        Method::Portfolio,
+        Method::Mixed,
+        Method::Random,
+        Method::Burst,
+        Method::Urw,
+        Method::Surw,
+        Method::Pos,
+        Method::Pct { depth: 3 },
+        Method::Dfs { cache: true },
+        Method::Dpor,
+    ];
+
     /// Its name on the command line.
     pub fn name(self) -> &'static str {
         match self {
             Method::Portfolio => "portfolio",
+            Method::Mixed => "mixed",
             Method::Random => "random",
+            Method::Burst => "burst",
+            Method::Urw => "urw",
+            Method::Surw => "surw",
+            Method::Pos => "pos",
             Method::Pct { .. } => "pct",
             Method::Dfs { .. } => "dfs",
             Method::Dpor => "dpor",
@@ -44,9 +76,12 @@ impl Method {
 
     /// The method of that name.
     pub fn from_name(name: &str) -> Option<Method> {
-        [Method::Portfolio, Method::Random, Method::Pct { depth: 3 }, Method::Dfs { cache: true }, Method::Dpor]
-            .into_iter()
-            .find(|method| method.name() == name)
+        Method::ALL.into_iter().find(|method| method.name() == name)
+    }
+
+    /// Whether it draws schedules, and so never knows whether it has tried them all.
+    pub fn samples(self) -> bool {
+        !matches!(self, Method::Portfolio | Method::Dfs { .. } | Method::Dpor)
     }
 }
 
@@ -72,6 +107,8 @@ pub struct Strategy {
     pub seed: u64,
     /// Whether nothing less than every schedule counts: if the limits cut the exploration short, the verdict is inconclusive.
     pub exhaustive: bool,
+    /// How much may be spent on making the schedule of a violation smaller; nothing: it is reported as it was found.
+    pub shorten: Enough,
     /// Stop after that long, if at all; what is cut short by it is inconclusive.
     pub time_limit: Option<Duration>,
     /// How many bytes a state cache may take, if that is limited. A search that would need more is inconclusive; a portfolio goes over to
@@ -93,6 +130,7 @@ impl Default for Strategy {
             enough: Some(Enough { schedules: 200, steps: 3_000_000 }),
             seed: 0,
             exhaustive: false,
+            shorten: Enough { schedules: 8_000, steps: 1_000_000 },
             time_limit: None,
             memory: None,
             part: Part::WHOLE,
@@ -126,6 +164,10 @@ impl Strategy {
     /// The same, with that many executions, however long they are.
     pub fn schedules(self, schedules: u64) -> Self {
         Strategy { schedules, enough: None, ..self }
+    }
+    /// The same, and the schedule of a violation is reported as it was found.
+    pub fn unshortened(self) -> Self {
+        Strategy { shorten: Enough { schedules: 0, steps: 0 }, ..self }
     }
     /// The same, from that seed.
     pub fn seed(self, seed: u64) -> Self {

@@ -91,6 +91,10 @@ struct ViolationObject<'a> {
     /// What to hand to `flockstep replay`: a key; keys with blanks between them, if it follows from several schedules; or a file. Null
     /// if it follows from all schedules together.
     key: Option<&'a str>,
+    /// The schedule as it was found, before it was made smaller; null if that is the same.
+    original_key: Option<String>,
+    /// How often another agent goes on than the one that went last; of the key's schedule.
+    switches: u32,
 }
 
 impl<'a> Line<'a> {
@@ -139,8 +143,14 @@ impl<'a> CaseObject<'a> {
 
 impl<'a> ViolationObject<'a> {
     fn of(judged: &'a Judged<'_>) -> Option<Self> {
-        let violation = &judged.failure()?.violation;
-        Some(ViolationObject { kind: violation.kind.word(), summary: &violation.summary, key: judged.key.as_deref() })
+        let failure = judged.failure()?;
+        Some(ViolationObject {
+            kind: failure.violation.kind.word(),
+            summary: &failure.violation.summary,
+            key: judged.key.as_deref(),
+            original_key: failure.original.as_ref().map(ToString::to_string),
+            switches: failure.switches,
+        })
     }
 }
 

@@ -109,7 +109,8 @@ impl Row<'_> {
     pub(crate) fn violated(&self) -> Option<&Judged<'_>> {
         let unexpected = |case: &&Judged<'_>| case.judgement() == Judgement::Unexpected;
         let violated = || self.cases.iter().filter(|case| case.failure().is_some());
-        violated().find(unexpected).or_else(|| violated().next())
+        let size = |case: &&Judged<'_>| case.case.magnitude();
+        violated().filter(unexpected).min_by_key(size).or_else(|| violated().min_by_key(size))
     }
 
     /// Whether every schedule of every case was tried.
@@ -157,6 +158,8 @@ mod tests {
             violation: Violation::new(kind, "it is broken"),
             key: None,
             more_keys: Vec::new(),
+            original: None,
+            switches: 0,
             story: Vec::new(),
             events: Vec::new(),
             lslocks: String::new(),

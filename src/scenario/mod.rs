@@ -233,6 +233,22 @@ impl Scenario {
             .unwrap_or_else(|| panic!("{what} is said of the process before it, and there is none"))
     }
 
+    /// The same without one process: what is left of a failure then is easier to read.
+    ///
+    /// # Panics
+    /// If there is no process of that name.
+    pub fn without_process(mut self, name: &str) -> Self {
+        let before = self.processes.len();
+        self.processes.retain(|process| *process.name != *name);
+        assert!(self.processes.len() < before, "there is no process {name:?} to leave out");
+        self
+    }
+
+    /// How many processes exist from the start.
+    pub fn process_count(&self) -> usize {
+        self.processes.len()
+    }
+
     /// The arguments of the process added last, after its name.
     pub fn args(mut self, arguments: impl IntoIterator<Item: Into<String>>) -> Self {
         Arc::make_mut(&mut self.last("args").args).extend(arguments.into_iter().map(Into::into));

@@ -55,6 +55,14 @@ pub struct Case {
     pub scenario: Scenario,
 }
 
+impl Case {
+    /// How large it is, to find the smallest that shows something: the processes that exist from the start, then the sum of what was
+    /// varied.
+    pub fn magnitude(&self) -> (usize, u64) {
+        (self.scenario.process_count(), self.size.iter().map(|(_, n)| n).sum())
+    }
+}
+
 /// A variant of a protocol, in all its sizes.
 #[derive(Clone)]
 pub struct Policy {

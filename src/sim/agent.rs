@@ -1,10 +1,17 @@
 //! Agents: whoever makes choices. A task, a process that is exec'd or dies, a fault that may happen to one of them.
 
+use super::fingerprint::hash;
+use super::kernel::Pid;
 use super::operation::Owner;
 use super::state::{Choice, State};
 
 /// Numbers of agents come in blocks of this size: tasks, processes, and four kinds of faults.
 const BLOCK: u64 = 1 << 32;
+
+/// The block of an agent, and its number therein.
+pub(crate) fn place(agent: u64) -> (usize, usize) {
+    ((agent / BLOCK) as usize, (agent % BLOCK) as usize)
+}
 
 impl State {
     /// A number for whoever makes a choice, for strategies that treat agents differently.
@@ -24,6 +31,35 @@ impl State {
             Owner::Task(task) => task.into(),
             Owner::Process(pid) => BLOCK + u64::from(pid),
         }
+    }
+
+    /// A number for the name of a task, or of a process as a whole: the same in every execution, and shared by all of that name.
+    pub(crate) fn identity(&self, agent: u64) -> u64 {
+        let at = (agent % BLOCK) as usize;
+        if agent < BLOCK {
+            let task = &self.tasks[at];
+            hash(&(&*self.hosts[task.pid as usize].name, &*task.name))
+        } else {
+            hash(&&*self.hosts[at].name)
+        }
+    }
+
+    /// The process that a task, or a process as a whole, belongs to.
+    pub(crate) fn process_of(&self, agent: u64) -> Pid {
+        if agent < BLOCK { self.tasks[agent as usize].pid } else { (agent % BLOCK) as Pid }
+    }
+
+    /// In whose steps a task, or a process as a whole, came to be; nobody's, if it was there from the start. Asked when its first step
+    /// is offered: of a process that starts that is to be exec'd, of others to die.
+    pub(crate) fn origin(&self, agent: u64) -> Option<u64> {
+        let pid = self.process_of(agent);
+        let host = &self.hosts[pid as usize];
+        if agent < BLOCK {
+            let started = host.launch.is_some().then_some(BLOCK + u64::from(pid));
+            return self.tasks[agent as usize].parent.map(u64::from).or(started);
+        }
+        let forking = host.launch.as_ref().and_then(|launch| self.pending(launch.1?));
+        forking.map(|pending| self.owner_agent(pending.owner)).or(host.main.map(u64::from))
     }
 
     /// Whether an agent has no choice left, now or later. A process is gone between its exec and its death.

@@ -274,7 +274,7 @@ impl State {
             // What one operation of a task comes to is nothing to the others, if there are none.
             let alone = self.ops_of(task_id).count() == 1;
             self.touch(Resource::Task(task_id), if alone { Access::Add } else { Access::Write });
-            self.touches_off(task_id);
+            self.note_cause(task_id);
         }
         let task = &mut self.tasks[task_id as usize];
         if task.occupied == Some(id) {

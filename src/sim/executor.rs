@@ -45,7 +45,7 @@ impl State {
             woken_in: (0, 0),
             in_line_since: Moment::default(),
         });
-        self.touches_off(id);
+        self.note_cause(id);
         self.fresh.push((id, future));
         if !self.acts(pid) {
             // Spawned by a destructor of the dead: dropped without having run.
@@ -220,7 +220,7 @@ impl State {
         debug_assert!(task.has_thread && task.phase == Phase::Scheduled);
         (task.phase, task.poll_again) = (Phase::Running, false);
         self.current = Some(id);
-        self.touches(id);
+        self.begin_part(id);
         true
     }
 
@@ -334,7 +334,7 @@ impl State {
     pub(crate) fn abort(&mut self, id: TaskId) {
         // Also if it has just ended: that could have been a little later.
         self.touch(Resource::Task(id), Access::Write);
-        self.touches_off(id);
+        self.note_cause(id);
         let task = &mut self.tasks[id as usize];
         if !matches!(task.phase, Phase::Finished | Phase::Dead) && task.thread == Thread::Worker {
             task.aborting = true;

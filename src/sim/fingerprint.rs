@@ -102,6 +102,14 @@ impl State {
         Some(state.wide())
     }
 
+    /// A task, or a process as a whole, by the name that it has in a fingerprint.
+    pub(crate) fn name_in_fingerprint(&self, agent: u64) -> u64 {
+        match super::agent::place(agent) {
+            (0, task) => hash(&self.names_of_tasks()[task]),
+            (_, pid) => hash(&pid),
+        }
+    }
+
     fn feed_fingerprint(&self, state: &mut Wide) -> Option<()> {
         self.kernel.fingerprint(state);
         let names = self.names_of_tasks();

@@ -30,6 +30,14 @@ pub(crate) struct Plan {
     pub(crate) shared_memory: bool,
 }
 
+impl Plan {
+    /// The same without a process; the same, if there is none of that name.
+    pub(crate) fn without(mut self, process: &str) -> Self {
+        self.processes.retain(|planned| *planned.name != *process);
+        self
+    }
+}
+
 /// A process that exists from the start.
 #[derive(Clone)]
 pub(crate) struct PlannedProcess {
@@ -225,7 +233,7 @@ impl Machine {
         let future = self.futures.get_mut(id as usize).and_then(Option::take);
         let state = self.state_mut();
         state.current = (state.tasks[id as usize].phase != Phase::Dead).then_some(id);
-        state.touches(id);
+        state.begin_part(id);
         let dropped = perform(&mut self.state, || catch_unwind(AssertUnwindSafe(|| drop(future))));
         let state = self.state_mut();
         if let Err(why) = dropped {

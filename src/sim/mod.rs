@@ -5,7 +5,7 @@
 //! see, and `stage` where it finds the machine; `graph` explains why nothing moves.
 
 mod act;
-mod agent;
+pub(crate) mod agent;
 mod announce;
 pub(crate) mod depend;
 mod executor;
@@ -19,6 +19,7 @@ mod operation;
 mod stage;
 pub(crate) mod state;
 mod sync;
+pub(crate) mod touch;
 mod view;
 mod world;
 

@@ -496,6 +496,13 @@ impl State {
         matches!(self.ops[id.slot as usize].op, super::Op::Sleep { .. } | super::Op::Yield)
     }
 
+    /// Whether a sleep ends by this choice although somebody else could go on: its length is not what it says.
+    pub(crate) fn is_early(&self, choice: Choice) -> bool {
+        let sleeps = |id: super::OpId| matches!(self.ops[id.slot as usize].op, super::Op::Sleep { .. });
+        let Choice::Act(id) = choice else { return false };
+        self.time == Time::Free && sleeps(id) && (!self.hungry.is_empty() || !self.enabled.iter().all(|&op| sleeps(op)))
+    }
+
     /// Orders the choices of one agent: by how long ago they were announced.
     pub(crate) fn age(&self, choice: Choice) -> u64 {
         match choice {

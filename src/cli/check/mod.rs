@@ -108,8 +108,7 @@ fn engine_parser() -> impl clap::builder::TypedValueParser<Value = &'static str>
 }
 
 fn method_parser() -> impl clap::builder::TypedValueParser<Value = Method> {
-    PossibleValuesParser::new(["portfolio", "random", "pct", "dfs", "dpor"])
-        .map(|name| Method::from_name(&name).expect("one of all"))
+    PossibleValuesParser::new(Method::ALL.map(Method::name)).map(|name| Method::from_name(&name).expect("one of all"))
 }
 
 /// Checks what is wanted of `policies`.
@@ -227,7 +226,7 @@ fn exit(worst: Judgement) -> Exit {
 const SCHEDULES: u64 = 20_000;
 
 fn strategy(method: Option<Method>, schedules: Option<u64>, seed: u64, exhaustive: bool) -> Result<Strategy, BadInput> {
-    if exhaustive && let Some(method @ (Method::Random | Method::Pct { .. })) = method {
+    if exhaustive && let Some(method) = method.filter(|method| method.samples()) {
         let what = format!("--strategy {} draws schedules: it never knows that it has tried them all", method.name());
         return Err(BadInput::new(what, "leave out --exhaustive, or use --strategy dfs or dpor"));
     }

@@ -52,7 +52,7 @@ impl State {
 
     /// A task is polled: what is touched from here on, it touches.
     #[inline]
-    pub(crate) fn touches(&mut self, task: TaskId) {
+    pub(crate) fn begin_part(&mut self, task: TaskId) {
         if let Some(footprint) = &mut self.footprint {
             let (step, causes) = self.tasks[task as usize].woken_in;
             footprint.parts.push(Some(task));
@@ -62,7 +62,7 @@ impl State {
 
     /// A task is woken by what is done now.
     #[inline]
-    pub(crate) fn touches_off(&mut self, task: TaskId) {
+    pub(crate) fn note_cause(&mut self, task: TaskId) {
         if let Some(footprint) = &self.footprint {
             let part = 1 << (footprint.parts.len() - 1).min(63);
             let (step, causes) = &mut self.tasks[task as usize].woken_in;
