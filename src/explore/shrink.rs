@@ -5,9 +5,10 @@
 //! steps of an agent are moved together; and at last a [search](super::cheapest) looks for anything smaller still. Each within its part of
 //! the budget, so that what comes out is the smallest if the search came to its end, and else as small as could be had.
 
+use super::Enough;
 use super::cheapest::{Cheapest, Cost};
 use super::replay::{Deviation, Guide, Recorder, Replay, Turn};
-use super::{Enough, SEARCH_STEPS_MAX};
+use super::run::SEARCH_STEPS_MAX;
 use crate::oracle::ViolationKind;
 use crate::scenario::Scenario;
 use crate::sim::{Chooser, End, Machine, Plan, State};

@@ -138,9 +138,7 @@ impl Samples {
             Method::Pos => Walk::Pos(Pos::new(rng)),
             Method::Urw => Walk::Urw(Urw::new(rng), pilot.clone()),
             Method::Surw => Walk::Surw(Surw::new(pilot, rng), pilot.clone()),
-            Method::Random | Method::Mixed | Method::Portfolio | Method::Dfs { .. } | Method::Dpor => {
-                Walk::Random(rng)
-            },
+            Method::Random | Method::Mixed | Method::Portfolio | Method::Dfs { .. } | Method::Dpor => Walk::Random(rng),
         })
     }
 }
