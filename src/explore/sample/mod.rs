@@ -65,6 +65,7 @@ impl Sampler {
     }
 
     /// The random schedule number `n` of a seed.
+    #[cfg(feature = "loom")]
     pub(crate) fn random(seed: u64, n: u64, horizon: Horizon) -> Self {
         Sampler::new(own(seed, n), horizon, Walk::Random)
     }
