@@ -19,7 +19,7 @@ use crate::explore::{
 };
 use crate::oracle::ViolationKind;
 use crate::scenario::Scenario;
-use crate::sim::{Choice, End, Machine, Plan, State, panic_text};
+use crate::sim::{End, Machine, Plan, State, panic_text};
 
 /// Executions between two looks at the clock and at whoever may interrupt.
 const TICK: u64 = 64;
@@ -168,7 +168,7 @@ impl Turns {
 /// Who could do what next.
 pub(super) fn offers(state: &State, faultless: bool) -> Vec<(u64, u32)> {
     let choices = (0..state.choice_count()).map(|at| (state.choice(at), at as u32));
-    let offered = choices.filter(|(choice, _)| !faultless || matches!(choice, Choice::Act(_) | Choice::Resume(_)));
+    let offered = choices.filter(|(choice, _)| !(faultless && choice.is_fault()));
     offered.map(|(choice, at)| (state.agent(choice), at)).collect()
 }
 

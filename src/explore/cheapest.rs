@@ -16,7 +16,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use super::replay::default_choice;
-use crate::sim::state::Choice;
 use crate::sim::{Chooser, State};
 
 /// What a schedule costs; what counts more comes first.
@@ -32,7 +31,7 @@ impl Cost {
     /// What it costs in all once the choice at that position is taken, too; faults leave `last` as it was.
     pub(crate) fn with(self, state: &State, at: usize, last: &mut Option<u64>) -> Self {
         let choice = state.choice(at);
-        if !matches!(choice, Choice::Act(_) | Choice::Resume(_)) {
+        if choice.is_fault() {
             return Cost { faults: self.faults + 1, ..self };
         }
         let agent = state.agent(choice);

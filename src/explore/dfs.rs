@@ -25,8 +25,6 @@ pub(crate) struct Dfs {
     /// Up to here the tape repeats what has been seen.
     known: usize,
     seen: Option<Seen>,
-    /// Executions that the cache has cut.
-    pub(crate) cut: u64,
     /// An oracle did not tell its state, so there is no cache.
     pub(crate) cache_refused: bool,
 }
@@ -41,7 +39,7 @@ const STATE_BYTES: u64 = 16 * 3 / 2 + 4;
 impl Dfs {
     pub(crate) fn new(cache: bool) -> Self {
         let seen = cache.then(Seen::new);
-        Dfs { tape: Vec::new(), depth: 0, base: 0, known: 0, seen, cut: 0, cache_refused: false }
+        Dfs { tape: Vec::new(), depth: 0, base: 0, known: 0, seen, cache_refused: false }
     }
 
     /// How many different states have been reached, if it keeps count.
@@ -106,7 +104,6 @@ impl Chooser for Dfs {
                 }
                 // The first decision after the change of the tape leads to a new state; what was known before it is being explored.
                 Some(fingerprint) if !seen.insert(fingerprint) => {
-                    self.cut += 1;
                     return None;
                 }
                 Some(_) => {}

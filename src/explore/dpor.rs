@@ -110,8 +110,6 @@ pub(crate) struct Dpor {
     value: usize,
     /// Nodes below this one are as they were in the last execution, races and all.
     known: usize,
-    /// Executions that were given up because whoever could go on was asleep.
-    pub(crate) cut: u64,
 }
 
 impl Dpor {
@@ -368,10 +366,7 @@ impl Dpor {
             self.stack[last].averted.retain(|(fault, _)| !offered.contains(fault));
         }
         if self.depth == self.stack.len() {
-            let Some(node) = self.node(standing, offered) else {
-                self.cut += 1;
-                return None;
-            };
+            let node = self.node(standing, offered)?;
             self.stack.push(node);
         } else {
             let node = &mut self.stack[self.depth];

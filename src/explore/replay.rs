@@ -45,17 +45,13 @@ pub(crate) enum Deviation {
     Without { process: String },
 }
 
-fn is_fault(choice: Choice) -> bool {
-    !matches!(choice, Choice::Act(_) | Choice::Resume(_))
-}
-
 /// The position of the choice that needs no deviation: whoever went last goes on; if it cannot, the oldest that can. Faults never
 /// happen by themselves.
 pub(super) fn default_choice(state: &State, last: Option<u64>) -> usize {
     let rank = |at: usize| {
         let choice = state.choice(at);
         let agent = state.agent(choice);
-        (is_fault(choice), Some(agent) != last, agent, state.age(choice), at)
+        (choice.is_fault(), Some(agent) != last, agent, state.age(choice), at)
     };
     (0..state.choice_count()).map(rank).min().expect("there is something to choose").4
 }
@@ -100,7 +96,7 @@ impl<'t> Recorder<'t> {
     }
 
     fn take_turn(&mut self, choice: Choice, step: &StepName) {
-        let fault = is_fault(choice).then(|| step.clone());
+        let fault = choice.is_fault().then(|| step.clone());
         match self.turns.last_mut().filter(|turn| fault.is_none() && turn.fault.is_none() && turn.agent == step.agent) {
             Some(turn) => turn.steps += 1,
             None => self.turns.push(Turn { agent: step.agent.clone(), steps: 1, fault }),
@@ -199,10 +195,10 @@ impl<'t> Guide<'t> {
         let choices = (0..state.choice_count()).map(|at| (at, state.choice(at)));
         match &turn.fault {
             Some(fault) => {
-                choices.filter(|&(_, choice)| is_fault(choice)).find(|&(_, c)| StepName::of(state, c) == *fault)
+                choices.filter(|&(_, choice)| choice.is_fault()).find(|&(_, c)| StepName::of(state, c) == *fault)
             }
             None => {
-                let own = choices.filter(|&(_, c)| !is_fault(c) && state.describe(c).0 == turn.agent);
+                let own = choices.filter(|&(_, c)| !c.is_fault() && state.describe(c).0 == turn.agent);
                 own.min_by_key(|&(_, choice)| state.age(choice))
             }
         }

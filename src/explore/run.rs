@@ -307,19 +307,8 @@ impl<'a> Run<'a> {
             if until.is_done(found.tally.executions, found.tally.steps) {
                 return Ended::Count;
             }
-            let (before, at) = (found.tally, Position::Search(0, k));
-            match self.execute(at, dpor, &mut found.tally) {
-                Then::Next => {}
-                Then::Over => return Ended::Over,
-                // As in the search without reduction.
-                Then::Violated(violation) if violation.kind == ViolationKind::Endless => {
-                    found.tally = before;
-                    return Ended::Count;
-                }
-                Then::Violated(violation) => {
-                    self.violated(at, violation);
-                    return Ended::Over;
-                }
+            if let Some(ended) = self.execute_searching(Position::Search(0, k), dpor, found) {
+                return ended;
             }
             if cfg!(debug_assertions)
                 && let Some(pair) = dpor.pair(k)
@@ -354,6 +343,25 @@ impl<'a> Run<'a> {
         result
     }
 
+    /// One execution of a search; how the search ended, if it did.
+    fn execute_searching(&mut self, at: Position, chooser: &mut impl Chooser, found: &mut Searched) -> Option<Ended> {
+        let before = found.tally;
+        match self.execute(at, chooser, &mut found.tally) {
+            Then::Next => None,
+            Then::Over => Some(Ended::Over),
+            // Somebody polls, and the search lets nobody else go on: only a fair scheduler comes to an end here. Given up, so it does not
+            // count as tried.
+            Then::Violated(violation) if violation.kind == ViolationKind::Endless => {
+                found.tally = before;
+                Some(Ended::Count)
+            }
+            Then::Violated(violation) => {
+                self.violated(at, violation);
+                Some(Ended::Over)
+            }
+        }
+    }
+
     /// Searches what lies below the first decisions that `dfs` has fixed, the `nth` of all.
     pub(super) fn search_below(&mut self, dfs: &mut Dfs, nth: u64, until: &Strategy, found: &mut Searched) -> Ended {
         for k in 0.. {
@@ -367,20 +375,8 @@ impl<'a> Run<'a> {
                 }
                 return Ended::Count; // a portfolio has something else to try
             }
-            let (before, at) = (found.tally, Position::Search(nth, k));
-            match self.execute(at, dfs, &mut found.tally) {
-                Then::Next => {}
-                Then::Over => return Ended::Over,
-                // Somebody polls, and the search lets nobody else go on: only a fair scheduler comes to an end here. Given up, so it
-                // does not count as tried.
-                Then::Violated(violation) if violation.kind == ViolationKind::Endless => {
-                    found.tally = before;
-                    return Ended::Count;
-                }
-                Then::Violated(violation) => {
-                    self.violated(at, violation);
-                    return Ended::Over;
-                }
+            if let Some(ended) = self.execute_searching(Position::Search(nth, k), dfs, found) {
+                return ended;
             }
             self.pace.explored = Some(dfs.explored());
             if !dfs.advance() {

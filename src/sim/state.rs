@@ -164,6 +164,13 @@ pub enum Choice {
     Lose(Ofd),
 }
 
+impl Choice {
+    /// Whether it is a fault: these need not happen.
+    pub(crate) fn is_fault(self) -> bool {
+        !matches!(self, Choice::Act(_) | Choice::Resume(_))
+    }
+}
+
 /// One who watches.
 pub(crate) struct Judge {
     pub(crate) oracle: Box<dyn Oracle>,

@@ -6,7 +6,7 @@
 //! does every release, wake-up and event that its task causes in the poll that follows, because a lock that a destructor gives
 //! up is as good as one that a call gives up.
 //!
-//! In doubt, steps are dependent: that costs executions, the other way round costs bugs. `docs/model.md` has the table.
+//! In doubt, steps are dependent: that costs executions, the other way round costs bugs: what the tests of that are is in `docs/model.md`, section 5.
 
 mod operations;
 mod renamed;
