@@ -19,9 +19,9 @@ use flockstep::{Deadlock, Scenario, SimWorld, ViolationKind, scenario};
 
 use super::shard_lock;
 
-const LOCK: &str = "/work/.lock";
-const COUNT: &str = "/work/count";
-const DONE: &str = "/work/done";
+const LOCK: &str = "/project/.lock";
+const COUNT: &str = "/project/count";
+const DONE: &str = "/project/done";
 
 /// More lock files than macOS gives descriptors, and fewer than Linux does.
 const FILES: u32 = 300;
@@ -101,7 +101,7 @@ pub(crate) async fn hold<W: World>(world: W, at_a_time: u32) -> Result<()> {
         {
             world.close(lock).await?;
         }
-        let lock = world.open(&format!("/work/{n}.lock"), OpenOptions::lock_file()).await?;
+        let lock = world.open(&format!("/project/{n}.lock"), OpenOptions::lock_file()).await?;
         world.flock(&lock, LockMode::Exclusive).await?;
         held.push_back(lock);
     }
@@ -118,7 +118,7 @@ async fn refuses(world: SimWorld) {
 }
 
 fn on(ground: Ground) -> Scenario {
-    let scene = scenario("").ground(ground).directory("/cache").directory("/tmp").directory("/work").file(LOCK, "");
+    let scene = scenario("").ground(ground).directory("/cache").directory("/tmp").directory("/project").file(LOCK, "");
     scene.file(COUNT, "").workers(1).blocking_threads(1)
 }
 

@@ -15,7 +15,6 @@ use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::LazyLock;
-use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 const FLOCKSTEP: &str = env!("CARGO_BIN_EXE_flockstep");
@@ -266,7 +265,7 @@ fn an_interrupt_leaves_nothing_behind() {
         let begun = Instant::now();
         while !running.exists() {
             assert!(begun.elapsed() < Duration::from_secs(30), "the hook does not start");
-            sleep(Duration::from_millis(20)); // polling, with the deadline above
+            std::thread::sleep(Duration::from_millis(20)); // polling, with the deadline above
         }
         let grandchild = fs::read_to_string(&running).unwrap();
         let interrupt = Command::new("kill").args(["-INT", &started.id().to_string()]).status().unwrap();

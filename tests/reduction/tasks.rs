@@ -1,0 +1,243 @@
+//! What the tasks of a random program do.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use flockstep::SimWorld;
+use flockstep::world::{Children, Clock, Command, Files, InProcess, Join, Locks, Tasks};
+
+use super::programs::{Logs, Step};
+
+thread_local! {
+    /// What children do, by the name that they are given.
+    pub(super) static CHILDREN: RefCell<BTreeMap<String, Step>> = const { RefCell::new(BTreeMap::new()) };
+}
+
+/// What the tasks of a process share.
+#[derive(Clone)]
+pub(super) struct Shared {
+    pub(super) semaphore: <SimWorld as InProcess>::Semaphore,
+    pub(super) mutex: <SimWorld as InProcess>::Mutex<()>,
+    pub(super) thread_mutex: <SimWorld as InProcess>::ThreadMutex<()>,
+    pub(super) notify: <SimWorld as InProcess>::Notify,
+    /// Where the first task keeps those that can be aborted.
+    pub(super) joining: Arc<Mutex<Vec<<SimWorld as Tasks>::Joining<()>>>>,
+}
+
+/// What a task has.
+#[derive(Default)]
+struct Own {
+    slots: [Option<<SimWorld as Files>::File>; 2],
+    permits: Vec<<SimWorld as InProcess>::Permit>,
+    guard: Option<<SimWorld as InProcess>::Guard<()>>,
+    thread_guard: Option<<SimWorld as InProcess>::ThreadGuard<()>>,
+}
+
+async fn act(world: &SimWorld, shared: &Shared, own: &Mutex<Own>, step: &Step) -> String {
+    let take = |slot: usize| own.lock().unwrap().slots[slot].take();
+    let put = |slot: usize, file| {
+        let old = own.lock().unwrap().slots[slot].replace(file);
+        drop(old);
+    };
+    fn told<T>(result: flockstep::world::Result<T>) -> String {
+        result.map_or_else(|error| error.errno.to_string(), |_| "ok".into())
+    }
+    match step {
+        Step::Open(slot, path, options) => match world.open(path, *options).await {
+            Ok(file) => {
+                put(*slot, file);
+                "open".into()
+            }
+            Err(error) => error.errno.to_string(),
+        },
+        Step::Close(slot) => match take(*slot) {
+            Some(file) => told(world.close(file).await),
+            None => "-".into(),
+        },
+        Step::Flock(slot, _)
+        | Step::TryFlock(slot, _)
+        | Step::Unlock(slot)
+        | Step::Write(slot)
+        | Step::Read(slot)
+        | Step::Dup(slot)
+        | Step::Truncate(slot)
+        | Step::Seek(slot)
+        | Step::Fstat(slot)
+        | Step::Sync(slot) => {
+            let Some(file) = take(*slot) else { return "-".into() };
+            let said = match step {
+                Step::Flock(_, mode) => told(world.flock(&file, *mode).await),
+                Step::TryFlock(_, mode) => format!("{:?}", world.try_flock(&file, *mode).await.map_err(|e| e.errno)),
+                Step::Unlock(_) => told(world.unlock(&file).await),
+                Step::Write(_) => told(world.write(&file, b"x").await),
+                Step::Truncate(_) => told(world.truncate(&file, 1).await),
+                Step::Seek(_) => told(world.seek(&file, 0).await),
+                Step::Sync(_) => told(world.fsync(&file).await),
+                Step::Fstat(_) => match world.fstat(&file).await {
+                    Ok(stat) => format!("{:?} {} {}", stat.kind, stat.nlink, stat.size),
+                    Err(error) => error.errno.to_string(),
+                },
+                Step::Dup(_) => match world.dup(&file).await {
+                    Ok(twin) => {
+                        put(1 - *slot, twin);
+                        "dup".into()
+                    }
+                    Err(error) => error.errno.to_string(),
+                },
+                _ => format!("{:?}", world.read(&file, 9).await.map_err(|e| e.errno)),
+            };
+            put(*slot, file);
+            said
+        }
+        Step::Stat(path) => match world.stat(path).await {
+            Ok(stat) => format!("{:?} {} {}", stat.kind, stat.nlink, stat.size),
+            Err(error) => error.errno.to_string(),
+        },
+        Step::Symlink(target, path) => told(world.symlink(target, path).await),
+        Step::ReadLink(path) => world.read_link(path).await.unwrap_or_else(|error| error.errno.to_string()),
+        Step::Pipe => match world.pipe().await {
+            Ok((reader, writer)) => {
+                put(0, reader);
+                put(1, writer);
+                "pipe".into()
+            }
+            Err(error) => error.errno.to_string(),
+        },
+        Step::Abort(which) => {
+            if let Some(task) = shared.joining.lock().unwrap().get(which - 1) {
+                task.abort();
+            }
+            world.yield_now().await;
+            "abort".into()
+        }
+        Step::Unlink(path) => told(world.unlink(path).await),
+        Step::Rename(from, to) => told(world.rename(from, to).await),
+        Step::Link(from, to) => told(world.link(from, to).await),
+        Step::MakeDir(path) => told(world.mkdir(path).await),
+        Step::RemoveDir(path) => told(world.rmdir(path).await),
+        Step::ReadDir(path) => match world.read_dir(path).await {
+            Ok(entries) => entries.into_iter().map(|entry| entry.name).collect::<Vec<_>>().join(","),
+            Err(error) => error.errno.to_string(),
+        },
+        Step::Acquire(permits) => {
+            let permit = world.acquire(&shared.semaphore, *permits).await;
+            own.lock().unwrap().permits.push(permit);
+            "permit".into()
+        }
+        Step::TryAcquire => match world.try_acquire(&shared.semaphore, 1).await {
+            Some(permit) => {
+                own.lock().unwrap().permits.push(permit);
+                "permit".into()
+            }
+            None => "none".into(),
+        },
+        Step::Release => {
+            let permit = own.lock().unwrap().permits.pop();
+            drop(permit);
+            world.yield_now().await;
+            "released".into()
+        }
+        Step::Lock => {
+            let guard = world.lock(&shared.mutex).await;
+            let old = own.lock().unwrap().guard.replace(guard);
+            drop(old);
+            "locked".into()
+        }
+        Step::Unguard => {
+            let guard = own.lock().unwrap().guard.take();
+            drop(guard);
+            world.yield_now().await;
+            "unlocked".into()
+        }
+        Step::LockThread => {
+            let guard = world.lock_thread(&shared.thread_mutex).await;
+            let old = own.lock().unwrap().thread_guard.replace(guard);
+            drop(old);
+            "locked".into()
+        }
+        Step::Unthread => {
+            let guard = own.lock().unwrap().thread_guard.take();
+            drop(guard);
+            world.yield_now().await;
+            "unlocked".into()
+        }
+        Step::Notified => {
+            let waited = flockstep::world::timeout(world, Some(Duration::from_secs(1)), world.notified(&shared.notify));
+            if waited.await.is_ok() { "notified" } else { "timed out" }.into()
+        }
+        Step::NotifyOne => {
+            world.notify_one(&shared.notify).await;
+            "one".into()
+        }
+        Step::NotifyAll => {
+            world.notify_all(&shared.notify).await;
+            "all".into()
+        }
+        Step::Yield => {
+            world.yield_now().await;
+            "yield".into()
+        }
+        Step::Sleep => {
+            world.sleep(Duration::from_millis(5)).await;
+            format!("{:?}", world.now())
+        }
+        Step::Choose => world.choose(2).await.to_string(),
+        Step::Pool(_) | Step::Thread(_) | Step::Both(..) | Step::Either(..) | Step::Child(_) | Step::Kill(_) => {
+            unreachable!("done by whoever owns the task")
+        }
+    }
+}
+
+pub(super) async fn run(world: SimWorld, shared: Shared, logs: Logs, name: String, steps: Vec<Step>) {
+    let own = Arc::new(Mutex::new(Own::default()));
+    let say = |said: String| logs.lock().unwrap().entry(name.clone()).or_default().push_str(&format!("{said};"));
+    say("begun".into());
+    for step in &steps {
+        match step {
+            Step::Pool(inner) => {
+                let (in_pool, shared, own, inner) = (world.clone(), shared.clone(), own.clone(), inner.clone());
+                let section = async move { act(&in_pool, &shared, &own, &inner).await };
+                say(world.on_pool(section).await);
+            }
+            Step::Both(one, other) => {
+                let both = futures::future::join(act(&world, &shared, &own, one), act(&world, &shared, &own, other));
+                let (one, other) = both.await;
+                say(format!("{one}+{other}"));
+            }
+            Step::Thread(inner) => {
+                let (apart, shared, own, inner) = (world.clone(), shared.clone(), own.clone(), inner.clone());
+                say(world.on_thread(async move { act(&apart, &shared, &own, &inner).await }).await);
+            }
+            Step::Either(one, other) => {
+                use futures::future::{Either, select};
+                let (one, other) = (act(&world, &shared, &own, one), act(&world, &shared, &own, other));
+                let first = match select(Box::pin(one), Box::pin(other)).await {
+                    Either::Left((said, _)) => format!("left {said}"),
+                    Either::Right((said, _)) => format!("right {said}"),
+                };
+                say(first);
+            }
+            Step::Child(inner) | Step::Kill(inner) => {
+                let number = steps.iter().position(|other| std::ptr::eq(other, step)).unwrap();
+                let own_name = format!("{name}/c{number}");
+                CHILDREN.with_borrow_mut(|children| children.insert(own_name.clone(), (**inner).clone()));
+                let said = match world.spawn_child(Command::new("child", [own_name])).await {
+                    Ok(child) => {
+                        if matches!(step, Step::Kill(_)) {
+                            world.kill(&child).await.ok();
+                        }
+                        world.wait(child).await.map_or_else(|e| e.errno.to_string(), |o| format!("{:?}", o.status))
+                    }
+                    Err(error) => error.errno.to_string(),
+                };
+                say(said);
+            }
+            step => say(act(&world, &shared, &own, step).await),
+        }
+    }
+    say("ended".into());
+    let own = std::mem::take(&mut *own.lock().unwrap());
+    drop(own);
+}
