@@ -445,7 +445,11 @@ impl Scene {
 
     /// After its end: whether somebody could have gone on who had to.
     fn was_stopped(&self) -> bool {
-        !self.abandoned && self.attached.iter().any(|&task| Some(task) != self.chosen)
+        let board = self.label.as_ref().map(Label::lock);
+        // Whoever was chosen may have taken the lock that others were about to take.
+        let held_up =
+            |task| board.as_ref().is_some_and(|board| board.said.get(task).is_some_and(|s| board.is_held_up(s)));
+        !self.abandoned && self.attached.iter().any(|task| Some(*task) != self.chosen && !held_up(task))
     }
 }
 
