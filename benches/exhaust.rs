@@ -241,7 +241,8 @@ fn contest(size: Size) -> Scenario {
                 let lock = world.open(path, OpenOptions::lock_file()).await?;
                 files.push([lock, world.open("/shared", OpenOptions::lock_file()).await?]);
             }
-            let spawn = |([name, _], files): (&[String; 2], _)| world.spawn(name, one_task(world.clone(), files, rounds));
+            let spawn =
+                |([name, _], files): (&[String; 2], _)| world.spawn(name, one_task(world.clone(), files, rounds));
             let all: Vec<_> = names.iter().zip(files).map(spawn).collect();
             for task in all {
                 task.await.expect("not aborted")?;
@@ -306,7 +307,7 @@ const EXECUTIONS: [Row; 6] = [
 ];
 
 const NAME: usize = 32;
-const CELL: usize = 21;
+const CELL: usize = 18;
 
 /// With commas.
 fn number(n: u64) -> String {
