@@ -288,7 +288,7 @@ const STATES: [Row; 3] = [
 const EXECUTIONS: [Row; 6] = [
     Row { name: "shuttle, depth-first", search: shuttle_dfs, most: 4_000_000 },
     Row { name: "loom", search: under_loom, most: 1_000_000 },
-    Row { name: "shuttle with our reduction", search: shuttle_dpor, most: 2_000_000 },
+    Row { name: "shuttle with our reduction", search: shuttle_dpor, most: 500_000 },
     Row {
         name: "ours, depth-first",
         search: |size, most| ours(&contest(size), Method::Dfs { cache: false }, most),
@@ -297,7 +297,7 @@ const EXECUTIONS: [Row; 6] = [
     Row {
         name: "ours, partial-order reduction",
         search: |size, most| ours(&contest(size), Method::Dpor, most),
-        most: 1_000_000,
+        most: 500_000,
     },
     Row {
         name: "ours, state cache",
