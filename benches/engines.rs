@@ -5,29 +5,19 @@
 //! atomics. Rounds of all contestants are interleaved, so that a busy machine is unfair to all alike, and medians are compared.
 #![expect(clippy::print_stdout, reason = "a benchmark prints")]
 
+mod lock_model;
+
 use std::sync::Arc;
 
 use flockstep::engine::{self, Engine};
 use flockstep::sim::kernel::{Kernel, Pid};
 use flockstep::world::*;
 use flockstep::{Scenario, SimWorld, Strategy, scenario};
+use lock_model::{median, timed};
 
 const ROUNDS: u64 = 7;
 const TASKS: usize = 3;
 const LOCKS: usize = 2;
-
-/// The processor time that this process has used, all threads together: on a machine that others use too, the time on the wall says
-/// more about them. In seconds.
-fn processor_time() -> f64 {
-    let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
-    time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
-}
-
-fn timed<T>(work: impl FnOnce() -> T) -> (T, f64) {
-    let start = processor_time();
-    let value = work();
-    (value, processor_time() - start)
-}
 
 /// Lock, two effects, unlock. The descriptor is closed as the task ends.
 async fn one_task(world: SimWorld, file: <SimWorld as Files>::File) -> Result<()> {
@@ -75,27 +65,8 @@ fn judged_contest(tasks: usize, locks: usize) -> Scenario {
 
 /// Shuttle with its own primitives.
 fn bare_shuttle(executions: usize, seed: u64) -> f64 {
-    use shuttle::sync::Mutex;
-    use shuttle::sync::atomic::{AtomicUsize, Ordering::SeqCst};
-    let mut config = shuttle::Config::new();
-    config.silence_warnings = true;
     let scheduler = shuttle::scheduler::RandomScheduler::new_from_seed(seed, executions);
-    let body = || {
-        let locks: Arc<Vec<Mutex<u32>>> = Arc::new((0..LOCKS).map(|_| Mutex::new(0)).collect());
-        let effect = Arc::new(AtomicUsize::new(0));
-        let spawn = |n: usize| {
-            let (locks, effect) = (locks.clone(), effect.clone());
-            shuttle::thread::spawn(move || {
-                let guard = locks[n % LOCKS].lock().expect("nobody panics");
-                effect.fetch_add(1, SeqCst);
-                effect.fetch_sub(1, SeqCst);
-                drop(guard);
-            })
-        };
-        let all: Vec<_> = (0..TASKS).map(spawn).collect();
-        all.into_iter().for_each(|thread| thread.join().expect("nobody panics"));
-    };
-    timed(|| shuttle::Runner::new(scheduler, config).run(body)).1
+    timed(|| shuttle::Runner::new(scheduler, lock_model::config()).run(|| lock_model::under_shuttle(TASKS, LOCKS, 1))).1
 }
 
 /// The kernel's share of the time is found out by making the kernel calls of one execution, one task after another, without executor, oracles or choices.
@@ -141,11 +112,6 @@ fn rate(engine: &dyn Engine, scene: &Scenario, executions: u64, seed: u64) -> (f
     let found = found.expect("every engine here holds it");
     found.assert_upheld();
     (found.executions as f64 / seconds, found.steps as f64 / seconds)
-}
-
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
 }
 
 #[expect(clippy::disallowed_methods, reason = "the command line of a benchmark")]

@@ -34,7 +34,13 @@ fn agree(scene: &Scenario, violation: Option<ViolationKind>, engines: &[&str]) {
     for &engine in engines {
         let strategies: &[_] = match engine {
             "loom" => &[Strategy::random(3_000)],
-            _ => &[Strategy::random(1_000), Strategy::pct(3, 1_000), Strategy::default(), Strategy::dfs(1_000)],
+            _ => &[
+                Strategy::random(1_000),
+                Strategy::pct(3, 1_000),
+                Strategy::default(),
+                Strategy::dfs(1_000),
+                Strategy::dpor(100_000),
+            ],
         };
         for strategy in strategies {
             let found = explore(engine, scene, strategy);
@@ -54,6 +60,13 @@ fn agree(scene: &Scenario, violation: Option<ViolationKind>, engines: &[&str]) {
                 Err(why) => panic!("{why}"),
             };
             assert!(found.executions > 0 && found.steps >= found.executions, "{engine}: {}", found.executions);
+            if strategy.method == Method::Dpor {
+                // It is our reduction on shuttle's threads: the same executions, to the step.
+                let ours = scene.explore(strategy.clone());
+                let came_to = |found: &Exploration| (found.verdict.clone(), found.executions, found.steps);
+                assert_eq!(came_to(&found), came_to(&ours));
+                assert!(matches!(found.verdict, Verdict::Violated(_) | Verdict::Upheld { exhaustive: true, .. }));
+            }
             if violation.is_none() {
                 assert!(found.executions > 1, "{engine} tried one schedule");
             }
@@ -354,9 +367,13 @@ fn polling_is_no_livelock() {
             }
         })
         .process("worker", |world| async move { world.mkdir("/ready").await });
-    for strategy in
-        [Strategy::random(200), Strategy::pct(3, 200), Strategy::default().schedules(200), Strategy::dfs(200)]
-    {
+    for strategy in [
+        Strategy::random(200),
+        Strategy::pct(3, 200),
+        Strategy::default().schedules(200),
+        Strategy::dfs(200),
+        Strategy::dpor(200),
+    ] {
         explore("shuttle", &scene, &strategy).expect("it holds it").assert_upheld();
     }
     match explore("loom", &scene, &Strategy::default().schedules(200)) {

@@ -23,4 +23,6 @@ mod reduction;
 mod run_build;
 mod sampling;
 mod shrink;
+#[cfg(feature = "shuttle")]
+mod shuttle_dpor;
 mod workloads;

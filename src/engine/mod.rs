@@ -3,6 +3,8 @@
 //! One kernel, many engines. The machine, its tasks and its oracles are the same under each; an engine only decides which of the
 //! possible steps comes next. Our own ([`Seeded`]) owns the main loop; the others are second opinions, whose verdicts must agree.
 
+#[cfg(feature = "shuttle")]
+pub mod dpor;
 #[cfg(feature = "loom")]
 mod loom;
 mod seeded;

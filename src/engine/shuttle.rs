@@ -5,7 +5,8 @@
 //! stacks (here every execution runs out, and what it found is noted); its panic hook, installed once for the whole process, prints
 //! a schedule for every panic anywhere (taken out again, see [`quiet`]); its depth-first search cannot enumerate values.
 //!
-//! A thread is blocked, in shuttle's eyes, exactly while its agent has no choice, so shuttle wastes no step on finding out.
+//! A thread is blocked, in shuttle's eyes, exactly while its agent has no choice, so shuttle wastes no step on finding out. Under
+//! partial-order reduction, which is ours and asks the machine what steps touch, all but the thread of whoever it has chosen are blocked.
 
 use std::collections::BTreeMap;
 use std::panic::Location;
@@ -25,7 +26,7 @@ use crate::scenario::Scenario;
 const STACK: usize = 1 << 20;
 
 /// Shuttle as a second opinion. `random` and `pct` are its own schedulers, `portfolio` and `mixed` alternate between them, `dfs` is its plain
-/// depth-first search, which says "exhaustive" if it came to its end.
+/// depth-first search, which says "exhaustive" if it came to its end. `dpor` is our reduction, on shuttle's threads.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Shuttle;
 
@@ -41,12 +42,12 @@ impl Engine for Shuttle {
         progress: Progress<'_>,
     ) -> Result<Exploration, CannotHold> {
         let (method, seed) = (strategy.method, strategy.seed);
-        if matches!(method, Method::Burst | Method::Urw | Method::Surw | Method::Pos | Method::Dpor) {
-            let why = format!("its strategies are random, pct, portfolio and dfs, not {}", method.name());
+        if matches!(method, Method::Burst | Method::Urw | Method::Surw | Method::Pos) {
+            let why = format!("its strategies are random, pct, portfolio, dfs and dpor, not {}", method.name());
             return Err(CannotHold { engine: self.name(), scenario: scenario.name_with_case(), why });
         }
         quiet();
-        let is_search = matches!(method, Method::Dfs { .. });
+        let is_search = matches!(method, Method::Dfs { .. } | Method::Dpor);
         turns::explore(self.name(), scenario, strategy, progress, is_search, move |turns| {
             let mut config = shuttle::Config::new();
             config.stack_size = STACK;
@@ -54,6 +55,9 @@ impl Engine for Shuttle {
             config.max_steps = shuttle::MaxSteps::None; // the machine counts its own
             config.silence_warnings = true;
             let run = Run { turns: turns.clone(), crew: Arc::default(), values: !is_search };
+            if method == Method::Dpor {
+                turns.lock().reduce();
+            }
             let scheduler = Chosen::new(method, seed, turns.clone());
             shuttle::Runner::new(scheduler, config).run(move || run.execution());
         })
@@ -95,6 +99,8 @@ enum Now {
     Random,
     Pct,
     Dfs,
+    /// Whoever may go on is the only one.
+    Dpor,
 }
 
 impl Chosen {
@@ -125,15 +131,17 @@ impl Scheduler for Chosen {
         self.n += 1;
         self.now = match self.method {
             Method::Dfs { .. } => Now::Dfs,
+            Method::Dpor => Now::Dpor,
             Method::Random => Now::Random,
             Method::Portfolio | Method::Mixed if self.n % 2 == 1 => Now::Random,
             _ if std::mem::replace(&mut self.piloted, true) && !self.contended => Now::Random,
             _ => Now::Pct,
         };
         // Sampling strikes sooner or later if it can; one execution in four must do without.
-        turns.faultless = self.n.is_multiple_of(4) && self.now != Now::Dfs;
+        turns.faultless = self.n.is_multiple_of(4) && !matches!(self.now, Now::Dfs | Now::Dpor);
         let schedule = match self.now {
             Now::Dfs => self.dfs.new_execution(),
+            Now::Dpor => Some(Schedule::new(0)),
             Now::Pct => self.pct.new_execution(),
             Now::Random => {
                 self.random = RandomScheduler::new_from_seed(self.seed.wrapping_add(self.n << 32), 1);
@@ -153,6 +161,7 @@ impl Scheduler for Chosen {
                 self.pct.next_task(runnable, current, yielding)
             }
             Now::Dfs => self.dfs.next_task(runnable, current, yielding),
+            Now::Dpor => runnable.first().map(|task| task.id()),
         }
     }
     fn next_u64(&mut self) -> u64 {
@@ -160,6 +169,7 @@ impl Scheduler for Chosen {
             Now::Random => self.random.next_u64(),
             Now::Pct => self.pct.next_u64(),
             Now::Dfs => self.dfs.next_u64(),
+            Now::Dpor => unreachable!("the reduction chooses values by itself"),
         }
     }
 }
@@ -234,6 +244,17 @@ impl Run {
             crew.threads.insert(agent, Member { id, free: true });
             crew.set(agent, false);
         }
+        let mut turns = self.turns.lock();
+        if turns.is_reduced() && !turns.is_over() {
+            let next = turns.decide();
+            drop(turns);
+            let Some(next) = next else { return self.dismiss_next() };
+            let mut crew = self.crew.lock();
+            crew.hold_all_but(|agent| agent == next);
+            crew.set(next, true);
+            return;
+        }
+        drop(turns);
         let mut crew = self.crew.lock();
         crew.hold_all_but(offered);
         offers.iter().for_each(|&(agent, _)| crew.set(agent, true));
@@ -259,6 +280,12 @@ impl Run {
     /// One choice of an agent, if the execution still goes on afterwards.
     fn turn(&self, agent: u64) -> bool {
         let mut turns = self.turns.lock();
+        if turns.is_reduced() {
+            if !turns.is_over() {
+                turns.take_decided();
+            }
+            return !turns.is_over();
+        }
         let mut mine = turns.offers();
         mine.retain(|&(other, _)| other == agent);
         let draw = |of: u32| {

@@ -14,11 +14,15 @@ use std::sync::mpsc::{Sender, channel};
 use parking_lot::Mutex;
 
 use super::CannotHold;
+#[cfg(feature = "shuttle")]
+use crate::explore::Dpor;
 use crate::explore::{
     Exploration, Findings, Pace, Position, Progress, SEARCH_STEPS_MAX, Searched, Stopwatch, Strategy, conclude,
 };
 use crate::oracle::ViolationKind;
 use crate::scenario::Scenario;
+#[cfg(feature = "shuttle")]
+use crate::sim::depend::Footprint;
 use crate::sim::{End, Machine, Plan, State, panic_text};
 
 /// Executions between two looks at the clock and at whoever may interrupt.
@@ -42,10 +46,21 @@ pub(super) struct Turns {
     pub(super) faultless: bool,
     /// Why there is no next execution.
     pub(super) stop: Option<Stop>,
+    /// Our own reduction, where it is not the engine that decides.
+    #[cfg(feature = "shuttle")]
+    reduction: Option<Reduction>,
     /// What has come up that the engine cannot do.
     unable: Option<String>,
     ticks: Option<Sender<u64>>,
     interrupted: Arc<AtomicBool>,
+}
+
+/// Partial-order reduction, and the position of the choice that it has decided on.
+#[cfg(feature = "shuttle")]
+#[derive(Default)]
+struct Reduction {
+    dpor: Dpor,
+    decided: Option<u32>,
 }
 
 /// Why there is no next execution.
@@ -128,6 +143,41 @@ impl Turns {
         patient
     }
 
+    /// From now on our own reduction decides.
+    #[cfg(feature = "shuttle")]
+    pub(super) fn reduce(&mut self) {
+        self.machine.state_mut().footprint = Some(Footprint::default());
+        self.reduction = Some(Reduction::default());
+    }
+
+    /// Whether it does.
+    #[cfg(feature = "shuttle")]
+    pub(super) fn is_reduced(&self) -> bool {
+        self.reduction.is_some()
+    }
+
+    /// Who is to go on; if nothing new comes of it, nobody, and the execution is over.
+    #[cfg(feature = "shuttle")]
+    pub(super) fn decide(&mut self) -> Option<u64> {
+        let state = self.machine.state();
+        let reduction = self.reduction.as_mut().expect("somebody decides");
+        let Some(at) = reduction.dpor.next(state) else {
+            self.end = Some(End::Cut);
+            return None;
+        };
+        reduction.decided = Some(at as u32);
+        Some(state.agent(state.choice(at)))
+    }
+
+    /// Takes the choice that was decided on.
+    #[cfg(feature = "shuttle")]
+    pub(super) fn take_decided(&mut self) {
+        let mut reduction = self.reduction.take().expect("somebody has decided");
+        let at = reduction.decided.take().expect("it was decided");
+        self.take(at, &mut |of| Ok(reduction.dpor.value(of)));
+        self.reduction = Some(reduction);
+    }
+
     /// Ends the exploration: the engine cannot do what the scenario asks for.
     pub(super) fn give_up(&mut self, why: impl Into<String>) {
         self.unable = Some(why.into());
@@ -137,6 +187,10 @@ impl Turns {
 
     /// After the end of an execution: adds it up, and says why there is no next one, if there is none.
     pub(super) fn finish(&mut self) {
+        #[cfg(feature = "shuttle")]
+        if let Some(Reduction { dpor, .. }) = &mut self.reduction {
+            dpor.ended(self.machine.state());
+        }
         self.machine.switch_off();
         let state = self.machine.state();
         let at = Position::Search(0, self.searched.tally.executions);
@@ -149,6 +203,13 @@ impl Turns {
             if !unfair {
                 self.findings.violate(at, violation, &self.tape);
             }
+        }
+        #[cfg(feature = "shuttle")]
+        if let Some(Reduction { dpor, .. }) = &mut self.reduction
+            && self.stop.is_none()
+            && !dpor.advance()
+        {
+            self.stop = Some(Stop::Exhausted);
         }
         let executions = self.searched.tally.executions;
         let due = executions.is_multiple_of(TICK);
@@ -205,6 +266,8 @@ pub(super) fn explore(
         end: None,
         faultless: false,
         stop: None,
+        #[cfg(feature = "shuttle")]
+        reduction: None,
         unable: None,
         ticks: Some(ticks),
         interrupted: interrupted.clone(),

@@ -339,7 +339,7 @@ impl Dpor {
     }
 
     /// Neighbours of the last execution that count as independent, the later one of which could have gone first; another pair each time.
-    pub(crate) fn pair(&self, number: u64) -> Option<Pair> {
+    pub(super) fn pair(&self, number: u64) -> Option<Pair> {
         let plain = |node: &Node| node.values.is_empty() && !node.chosen.is_fault();
         let independent = |at: &usize| {
             let (first, second) = (&self.stack[*at], &self.stack[*at + 1]);

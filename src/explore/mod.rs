@@ -28,6 +28,8 @@ pub(crate) use conclude::conclude;
 pub(crate) use conclude::replay_keys;
 pub use cores::{Cores, OneCore};
 pub use coverage::{Coverage, EVERY, Pair};
+#[cfg(feature = "shuttle")]
+pub(crate) use dpor::Dpor;
 pub use findings::Findings;
 #[cfg(any(feature = "shuttle", feature = "loom"))]
 pub(crate) use findings::{Position, Searched};

@@ -58,6 +58,16 @@ pub(crate) enum Resource {
     Faults,
     /// What the oracle at this position remembers.
     Oracle(u32),
+    /// Outside of the machine, where people say what their steps touch: something of theirs,
+    #[cfg(feature = "shuttle")]
+    Named(u64),
+    /// the numbers of tasks,
+    #[cfg(feature = "shuttle")]
+    Spawns,
+    /// and all that there is: written by a step of which nothing was said, read by the others. Unlike with [`All`](Resource::All), the order of
+    /// two such steps could have been the other one.
+    #[cfg(feature = "shuttle")]
+    Unsaid,
 }
 
 /// How it is touched.
@@ -136,6 +146,14 @@ impl Footprint {
         if !self.touched.contains(&one) {
             self.touched.push(one);
         }
+    }
+
+    /// A step that touches that, all of it by the operation itself.
+    #[cfg(feature = "shuttle")]
+    pub(crate) fn of(touched: impl IntoIterator<Item = (Resource, Access)>) -> Self {
+        let mut footprint = Footprint::default();
+        touched.into_iter().for_each(|(resource, access)| footprint.add(resource, access));
+        footprint
     }
 
     /// What it touches to give a task a worker.
