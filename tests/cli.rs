@@ -91,12 +91,41 @@ fn a_json_line_has_the_documented_fields_and_no_others() {
     for case in VIOLATED["cases"].as_array().expect("a list") {
         assert_fields(
             case,
-            "size expected expected_kinds verdict as_expected why exhaustive executions steps states seconds makespan peaks violation",
+            "size expected expected_kinds verdict as_expected why exhaustive bound executions steps states seconds makespan peaks violation",
         );
         assert!(case["size"].as_object().expect("an object").values().all(Value::is_u64));
     }
     assert_eq!((&VIOLATED["expected"], &VIOLATED["verdict"]), (&"violated".into(), &"violated".into()));
     assert_eq!(VIOLATED["exhaustive"], false);
+}
+
+#[test]
+fn a_bounded_search_says_up_to_which_bound_it_is_complete() {
+    let check =
+        |more: &[&str]| lines(&flockstep(&[&["check", "--format", "json", "--strategy", "bounded"], more].concat()));
+    let [cut] = &check(&["lock-order/sound", "--schedules", "100"])[..] else { panic!("one row") };
+    let case = |row: &Value| row["cases"].as_array().expect("a list").last().expect("a case").clone();
+    assert_eq!((&case(cut)["exhaustive"], &case(cut)["verdict"]), (&false.into(), &"upheld".into()));
+    assert!(case(cut)["bound"].is_u64(), "{cut}");
+    let [all] = &check(&["lock-order/sound", "--exhaustive"])[..] else { panic!("one row") };
+    assert_eq!((&all["exhaustive"], &case(all)["bound"]), (&true.into(), &Value::Null));
+    let told = flockstep(&["check", "lock-order/sound", "--strategy", "bounded", "--schedules", "100"]);
+    assert!(text(&told.stdout).contains("100 executions, all within a bound of"), "{}", text(&told.stdout));
+}
+
+/// On everything that is small.
+#[test]
+fn bounded_and_depth_first_come_to_the_same() {
+    let small = ["lock-order", "executor/flock-on-worker", "shard-lock/none"];
+    let check = |strategy: &str| {
+        let rows = lines(&flockstep(&[&["check", "--format", "json", "--strategy", strategy], &small[..]].concat()));
+        let verdict = |case: &Value| [&case["size"], &case["verdict"], &case["exhaustive"]].map(Value::clone);
+        let cases = rows.iter().flat_map(|row| row["cases"].as_array().expect("a list"));
+        cases.map(verdict).collect::<Vec<_>>()
+    };
+    let bounded = check("bounded");
+    assert!(bounded.len() > 10);
+    assert_eq!(bounded, check("dfs"));
 }
 
 #[test]

@@ -34,7 +34,7 @@ pub(crate) struct Dfs {
 type Seen = BTreeSet<u128>;
 
 /// What a state takes in it: a node has room for eleven, and is two thirds full on the average.
-const STATE_BYTES: u64 = 16 * 3 / 2 + 4;
+pub(super) const STATE_BYTES: u64 = 16 * 3 / 2 + 4;
 
 impl Dfs {
     pub(crate) fn new(cache: bool) -> Self {

@@ -78,6 +78,8 @@ pub(crate) struct Searched {
     pub(crate) states: Option<u64>,
     /// It has come to its end.
     pub(crate) exhausted: bool,
+    /// Within how many preemptions and faults it has tried everything, if it looks at that.
+    pub(crate) bound: Option<u32>,
 }
 
 /// Some of the schedules of a part, in their order, without a gap.

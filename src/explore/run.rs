@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
+use super::cheapest::{Cheapest, Order};
 use super::conclude::conclude;
 use super::coverage::Looking;
 use super::dfs::Dfs;
@@ -170,6 +171,13 @@ impl<'a> Run<'a> {
                 }
                 Vec::new()
             }
+            Method::Bounded => {
+                if mine {
+                    let searched = self.search_by_bound(&all);
+                    self.findings.search = Some(searched);
+                }
+                Vec::new()
+            }
             Method::Portfolio => {
                 let half = all.half();
                 let until = if mine { half.clone() } else { half.clone().schedules_max(LOOK_AHEAD) };
@@ -332,6 +340,40 @@ impl<'a> Run<'a> {
         (ended, searched)
     }
 
+    /// The schedules with the fewest preemptions and faults first.
+    fn search_by_bound(&mut self, until: &Strategy) -> Searched {
+        let (mut search, mut searched) = (Cheapest::new(Order::Bound, None), Searched::default());
+        let ended = self.remembering(true, SEARCH_STEPS_MAX, |run| {
+            for k in 0.. {
+                if until.is_done(searched.tally.executions, searched.tally.steps) {
+                    return Ended::Count;
+                }
+                if run.is_full(search.bytes(), until) {
+                    return Ended::Over;
+                }
+                let Some(mut trip) = search.next() else { break };
+                let ended = run.execute_searching(Position::Search(0, k), &mut trip, &mut searched);
+                trip.end();
+                searched.bound = search.bound(ended.is_some());
+                if let Some(ended) = ended {
+                    return ended;
+                }
+            }
+            Ended::Exhausted
+        });
+        searched.exhausted = ended == Ended::Exhausted;
+        searched
+    }
+
+    /// Whether a state cache of that many bytes is more than there may be, which ends the exploration.
+    fn is_full(&mut self, bytes: u64, until: &Strategy) -> bool {
+        let budget = until.memory.filter(|&budget| bytes > budget);
+        if let Some(budget) = budget {
+            self.cut(format!("the state cache was full ({} MiB)", budget >> 20));
+        }
+        budget.is_some()
+    }
+
     /// With all that a search needs.
     pub(super) fn remembering<T>(&mut self, cache: bool, longest: u64, search: impl FnOnce(&mut Self) -> T) -> T {
         let steps_max = self.plan.steps_max;
@@ -368,12 +410,12 @@ impl<'a> Run<'a> {
             if until.is_done(found.tally.executions, found.tally.steps) {
                 return Ended::Count;
             }
-            if let Some(budget) = until.memory.filter(|&budget| dfs.bytes() > budget) {
-                if matches!(until.method, Method::Dfs { .. }) {
-                    self.cut(format!("the state cache was full ({} MiB)", budget >> 20));
-                    return Ended::Over;
+            if until.method == Method::Portfolio {
+                if until.memory.is_some_and(|budget| dfs.bytes() > budget) {
+                    return Ended::Count; // it has something else to try
                 }
-                return Ended::Count; // a portfolio has something else to try
+            } else if self.is_full(dfs.bytes(), until) {
+                return Ended::Over;
             }
             if let Some(ended) = self.execute_searching(Position::Search(nth, k), dfs, found) {
                 return ended;

@@ -61,6 +61,8 @@ struct CaseObject<'a> {
     /// Why it is inconclusive.
     why: Option<&'a str>,
     exhaustive: bool,
+    /// Within how many preemptions and faults every schedule was tried; null but for `bounded`, and where that is all there are.
+    bound: Option<u32>,
     executions: u64,
     steps: u64,
     /// Different states that were reached, if the engine kept count.
@@ -121,7 +123,7 @@ impl<'a> Line<'a> {
 impl<'a> CaseObject<'a> {
     fn of(judged: &'a Judged<'_>) -> Self {
         let Judged { case, exploration, .. } = judged;
-        let Exploration { verdict, executions, steps, states, elapsed, makespan, peaks, .. } = exploration;
+        let Exploration { verdict, executions, steps, states, bound, elapsed, makespan, peaks, .. } = exploration;
         CaseObject {
             size: case.size.iter().copied().collect(),
             expected: case.expected.word(),
@@ -130,6 +132,7 @@ impl<'a> CaseObject<'a> {
             as_expected: judged.judgement() == Judgement::Expected,
             why: if let Verdict::Inconclusive(why) = verdict { Some(why) } else { None },
             exhaustive: exhaustive(exploration),
+            bound: *bound,
             executions: *executions,
             steps: *steps,
             states: *states,

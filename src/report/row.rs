@@ -118,6 +118,12 @@ impl Row<'_> {
         self.cases.iter().all(|case| exhaustive(&case.exploration))
     }
 
+    /// Within how many preemptions and faults every schedule of every case was tried, if that is less than all and known of each.
+    pub(crate) fn bound(&self) -> Option<u32> {
+        let cut = self.cases.iter().map(|case| &case.exploration).filter(|exploration| !exhaustive(exploration));
+        cut.map(|exploration| exploration.bound).min().flatten()
+    }
+
     pub(crate) fn executions(&self) -> u64 {
         self.cases.iter().map(|case| case.exploration.executions).sum()
     }

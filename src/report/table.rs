@@ -54,10 +54,11 @@ impl Report for Table {
         let judgement = row.judgement();
         self.judgements.push(judgement);
         let peaks = row.peaks();
-        let exhaustive = match (row.verdict(), row.exhaustive()) {
-            ("violated", _) => "-",
-            (_, true) => "yes",
-            (_, false) => "no",
+        let exhaustive = match (row.verdict(), row.exhaustive(), row.bound()) {
+            ("violated", ..) => "-".to_owned(),
+            (_, true, _) => "yes".to_owned(),
+            (_, false, Some(bound)) => format!("up to {bound}"),
+            (_, false, None) => "no".to_owned(),
         };
         let cells = [
             mark(judgement).to_owned(),
@@ -67,7 +68,7 @@ impl Report for Table {
             row.verdict().to_owned(),
             row.cases.len().to_string(),
             HumanCount(row.executions()).to_string(),
-            exhaustive.to_owned(),
+            exhaustive,
             peaks.descriptors.to_string(),
             peaks.locks.to_string(),
             peaks.workers_blocked.to_string(),
@@ -133,7 +134,13 @@ fn violation(row: &Row<'_>) -> String {
 fn case_line(judged: &Judged<'_>) -> String {
     let (size, exploration) = (judged.size(), &judged.exploration);
     let kind = judged.failure().map(|failure| format!(" ({})", failure.violation.kind)).unwrap_or_default();
-    let all = if super::row::exhaustive(exploration) { ", all there are" } else { "" };
+    let all = match exploration.bound {
+        _ if super::row::exhaustive(exploration) => ", all there are".to_owned(),
+        Some(bound) if judged.failure().is_none() => {
+            format!(", all within a bound of {bound} on preemptions and faults")
+        }
+        _ => String::new(),
+    };
     let executions = match exploration.executions {
         1 => "1 execution".to_owned(),
         n => format!("{} executions", HumanCount(n)),

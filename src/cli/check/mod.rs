@@ -228,7 +228,7 @@ const SCHEDULES: u64 = 20_000;
 fn strategy(method: Option<Method>, schedules: Option<u64>, seed: u64, exhaustive: bool) -> Result<Strategy, BadInput> {
     if exhaustive && let Some(method) = method.filter(|method| method.samples()) {
         let what = format!("--strategy {} draws schedules: it never knows that it has tried them all", method.name());
-        return Err(BadInput::new(what, "leave out --exhaustive, or use --strategy dfs or dpor"));
+        return Err(BadInput::new(what, "leave out --exhaustive, or use --strategy dfs, dpor or bounded"));
     }
     let usual =
         if exhaustive { Strategy::exhaustive() } else { Strategy { schedules: SCHEDULES, ..Strategy::default() } };
