@@ -43,6 +43,8 @@ pub struct Pace {
     /// Of a search, the fraction of the tree of choices that lies behind, if all branches were equally large. They are not, and what
     /// the state cache cuts is not known beforehand, so this is an estimate and often far off.
     pub explored: Option<f64>,
+    /// How many [pairs](super::Pair) of operations have met, if that is counted; on several threads, those that this one has seen.
+    pub pairs: u64,
 }
 
 /// Called now and then; `false` interrupts.
@@ -223,6 +225,7 @@ impl<'a> Run<'a> {
     fn tick(&mut self) -> bool {
         let common = self.common;
         let (executed, _) = std::mem::take(&mut self.unticked);
+        self.pace.pairs = self.findings.coverage.pairs().len() as u64;
         self.pace.executions = common.executions.fetch_add(executed, Ordering::Relaxed) + executed;
         if common.strategy.time_limit.is_some_and(|limit| common.start.elapsed() >= limit) {
             self.cut("the time was over".into());

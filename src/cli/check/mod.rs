@@ -1,5 +1,6 @@
 //! `flockstep check`: explores, and compares what comes out with what is expected.
 
+mod ahead;
 mod idle;
 mod keep;
 mod memory;
@@ -11,6 +12,7 @@ mod work;
 
 use super::{BadInput, Exit, select};
 use crate::report::{JUnit, JsonLines, Judged, Judgement, Report, Row, Table};
+use ahead::Ahead;
 use clap::builder::{PossibleValuesParser, TypedValueParser as _};
 use clap::{Args, ValueEnum};
 use flockstep::engine::{self, CannotHold, Engine};
@@ -57,6 +59,9 @@ pub(crate) struct Arguments {
     /// to sampling [default: half of what the machine or the control group has].
     #[arg(long, value_name = "MIB", value_parser = clap::value_parser!(u64).range(1..))]
     memory: Option<u64>,
+    /// Count which operations of different agents met at a resource, and in which order.
+    #[arg(long)]
+    coverage: bool,
     /// Only the Ith of N parts; with --format json, `flockstep merge` joins them.
     #[arg(long, value_name = "I/N")]
     shard: Option<Part>,
@@ -123,18 +128,18 @@ pub(crate) fn main(arguments: Arguments, policies: &[Policy]) -> Result<Exit, Ba
         schedules: arguments.schedules,
         seed: arguments.seed,
         exhaustive: arguments.exhaustive,
+        coverage: arguments.coverage,
     };
     let watch = Watch::start(arguments.time_limit);
     let jobs = arguments.jobs.or_else(|| std::thread::available_parallelism().ok()).map_or(1, NonZeroUsize::get);
     let memory = memory::budget(arguments.memory) / jobs as u64;
     let strategy = asked.strategy()?.memory(memory);
     if let Some(part) = arguments.shard {
-        let progress = Progress::new(0);
         if arguments.format == Format::Json {
-            return part_file::write(&asked, &strategy.part(part), policies, jobs, &watch, &progress);
+            return part_file::write(&asked, &strategy.part(part), policies, jobs, &watch);
         }
-        progress.note("note: only what --format json writes can be merged");
         return tell(&asked, arguments.format, None, policies, &watch, |plan, progress, each| {
+            progress.note("note: only what --format json writes can be merged");
             work::run(plan, &strategy.clone().part(part), jobs, &watch, progress, each);
             Ok(())
         });
@@ -154,6 +159,7 @@ struct Asked {
     schedules: Option<u64>,
     seed: u64,
     exhaustive: bool,
+    coverage: bool,
 }
 
 impl Asked {
@@ -167,8 +173,15 @@ impl Asked {
         engines(&self.engines.iter().map(String::as_str).collect::<Vec<_>>())
     }
 
+    fn progress(&self, plan: &[Planned<'_>], strategy: &Strategy) -> Progress {
+        let cases = plan.iter().map(|row| row.policy.cases.len() as u64).sum();
+        Progress::new(cases, Ahead::new(cases, strategy), self.coverage)
+    }
+
     fn strategy(&self) -> Result<Strategy, BadInput> {
-        strategy(self.strategy.as_deref().and_then(Method::from_name), self.schedules, self.seed, self.exhaustive)
+        let method = self.strategy.as_deref().and_then(Method::from_name);
+        let strategy = strategy(method, self.schedules, self.seed, self.exhaustive)?;
+        Ok(if self.coverage { strategy.with_coverage() } else { strategy })
     }
 }
 
@@ -190,7 +203,7 @@ fn tell(
         Format::Json => Box::new(JsonLines),
         Format::Junit => Box::new(JUnit::default()),
     };
-    let progress = Progress::new(plan.iter().map(|row| row.policy.cases.len() as u64).sum());
+    let progress = asked.progress(&plan, &strategy);
     let (mut worst, mut rows, mut left_out) = (Judgement::Expected, Vec::new(), LeftOut::default());
 
     progress.print(&report.head());
