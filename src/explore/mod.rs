@@ -27,7 +27,7 @@ use std::time::Duration;
 pub(crate) use conclude::conclude;
 pub(crate) use conclude::replay_keys;
 pub use cores::{Cores, OneCore};
-pub use coverage::{Coverage, EVERY, Pair};
+pub use coverage::{Coverage, EVERY, FIRST, Orders, Pair};
 pub use findings::Findings;
 #[cfg(any(feature = "shuttle", feature = "loom"))]
 pub(crate) use findings::{Position, Searched};

@@ -1,7 +1,7 @@
 //! JSON lines: one object for each row. Field names and meanings are stable; scripts read them.
 
 use super::{Judged, Judgement, Report, Row, row::exhaustive, seconds};
-use flockstep::explore::Peaks;
+use flockstep::explore::{Orders, Pair, Peaks};
 use flockstep::{Exploration, Verdict};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -44,6 +44,8 @@ struct Line<'a> {
     cases: Vec<CaseObject<'a>>,
     /// The highest of any case.
     peaks: PeaksObject,
+    /// Null unless asked for.
+    coverage: Option<CoverageObject<'a>>,
     /// An unexpected one if there is one, else that of the first violated case.
     violation: Option<ViolationObject<'a>>,
 }
@@ -84,6 +86,35 @@ struct PeaksObject {
     workers_blocked: u32,
 }
 
+/// Which operations of different agents met at a resource, one next after the other, in all cases together.
+#[derive(Serialize)]
+struct CoverageObject<'a> {
+    /// Classes of resources.
+    classes: usize,
+    /// Operations that met their own like there.
+    alike: usize,
+    /// Pairs of two different operations that met there in both orders.
+    both_orders: usize,
+    /// And those that did so in one order only.
+    one_order: Vec<PairObject<'a>>,
+}
+
+#[derive(Serialize)]
+struct PairObject<'a> {
+    before: &'a str,
+    after: &'a str,
+    /// A path with every number in it as `#`.
+    class: &'a str,
+}
+
+impl<'a> From<Orders<'a>> for CoverageObject<'a> {
+    fn from(orders: Orders<'a>) -> Self {
+        let Orders { classes, alike, both, one } = orders;
+        let pair = |pair: &'a Pair| PairObject { before: &pair.before, after: &pair.after, class: &pair.class };
+        CoverageObject { classes, alike, both_orders: both, one_order: one.into_iter().map(pair).collect() }
+    }
+}
+
 /// A broken promise.
 #[derive(Serialize)]
 struct ViolationObject<'a> {
@@ -115,6 +146,7 @@ impl<'a> Line<'a> {
             makespan: row.makespan().map(milliseconds),
             cases: row.cases.iter().map(CaseObject::of).collect(),
             peaks: row.peaks().into(),
+            coverage: row.coverage.then(|| row.orders().into()),
             violation: row.violated().and_then(ViolationObject::of),
         }
     }

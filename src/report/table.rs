@@ -2,6 +2,7 @@
 
 use super::{Columns, Judged, Judgement, Report, Row};
 use anstyle::{AnsiColor, Style};
+use flockstep::explore::Orders;
 use flockstep::scenario::{Case, Policy};
 use indicatif::HumanCount;
 use std::time::Duration;
@@ -77,6 +78,9 @@ impl Report for Table {
         let sizes = sizes(row.cases.iter().map(|judged| judged.case));
         let mut text = styled(judgement, &format!("{}  {sizes}", self.columns.line(&cells)));
         text += &makespans(row);
+        if row.coverage {
+            text += &coverage(&row.orders(), self.detailed);
+        }
         text += &violation(row);
         for judged in &row.cases {
             match judged.complaint() {
@@ -115,6 +119,20 @@ fn makespans(row: &Row<'_>) -> String {
         .filter_map(|judged| Some(format!("{} s at {}", judged.exploration.makespan?.as_secs_f64(), judged.size())));
     let told: Vec<String> = told.collect();
     if told.is_empty() { String::new() } else { format!("    makespan {}\n", told.join("; ")) }
+}
+
+/// Which pairs of operations met in which orders; those that did so in one order only, of a policy that was asked for by name.
+fn coverage(orders: &Orders<'_>, detailed: bool) -> String {
+    let Orders { classes, alike, both, one } = orders;
+    let pairs = both + one.len();
+    let mut text = format!(
+        "    coverage: {both} of {pairs} pairs of different operations met in both orders, \
+         {alike} operations met their like, at {classes} classes of resources\n"
+    );
+    for pair in one.iter().filter(|_| detailed) {
+        text += &format!("      only {} before {} at {}\n", pair.before, pair.after, pair.class);
+    }
+    text
 }
 
 /// What the most important violation of a row is, and how to see it again.

@@ -208,7 +208,7 @@ fn tell(
 
     progress.print(&report.head());
     explore(&plan, &progress, &mut |planned, outcomes| {
-        if let Some(row) = row(planned, strategy.method.name(), outcomes, &mut left_out, &progress) {
+        if let Some(row) = row(planned, &strategy, outcomes, &mut left_out, &progress) {
             worst = worst.max(row.judgement());
             rows.push((row.policy.full_name(), row.engine));
             progress.print(&report.row(&row));
@@ -262,7 +262,7 @@ fn engines(names: &[&str]) -> Vec<&'static dyn Engine> {
 /// violated: what remains would show nothing.
 fn row<'p>(
     planned: &Planned<'p>,
-    strategy: &'static str,
+    strategy: &Strategy,
     outcomes: Vec<Outcome>,
     left_out: &mut LeftOut,
     progress: &Progress,
@@ -282,7 +282,8 @@ fn row<'p>(
     let judged =
         |(case, exploration)| Judged { case, key: keep::key(&exploration, engine.name(), progress), exploration };
     let cases = held.into_iter().map(judged).collect();
-    Some(Row { policy, engine: engine.name(), strategy, cases })
+    let (method, coverage) = (strategy.method.name(), strategy.coverage);
+    Some(Row { policy, engine: engine.name(), strategy: method, coverage, cases })
 }
 
 /// What engines cannot hold.
