@@ -202,3 +202,32 @@ fn a_cache_that_is_full_ends_it() {
     let full = philosophers(3).explore(Strategy { exhaustive: true, ..Strategy::bounded(100_000).memory(1_000) });
     assert!(matches!(&full.verdict, Verdict::Inconclusive(why) if why.contains("state cache was full")), "{full:?}");
 }
+
+/// Whoever walks far before it does something leaves a depth-first search in the corner where it begins.
+#[test]
+fn an_exhaustive_search_finds_first_what_takes_few_preemptions() {
+    let far = |world: SimWorld| async move {
+        walk(world.clone(), "/", 12).await?;
+        world.mkdir("/d").await
+    };
+    let scene = scenario("far").process("a", far).process("b", far).process("c", |world| walk(world, "/", 12));
+    let depth_first = scene.explore(Strategy::dfs(1_000_000).unshortened());
+    let exhaustive = scene.explore(Strategy::exhaustive().unshortened());
+    for found in [&depth_first, &exhaustive] {
+        found.assert_violated(ViolationKind::Failed);
+    }
+    assert_eq!(exhaustive.executions, 1, "two directories of one name take no preemption");
+    // Nothing is wrong: what a bound has tried does not get in the way of a proof, nor count twice as a state.
+    let sound = |walkers: usize| {
+        let scene = scenario("sound");
+        (0..walkers).fold(scene, |scene, n| scene.process(&format!("p{n}"), |world| walk(world, "/", 14)))
+    };
+    let (depth_first, exhaustive) =
+        (sound(3).explore(Strategy::dfs(1_000_000)), sound(3).explore(Strategy::exhaustive()));
+    exhaustive.assert_exhausted();
+    assert_eq!(exhaustive.states, depth_first.states);
+    assert_eq!(exhaustive.executions, depth_first.executions + 1_000);
+    let cut = sound(3).explore(Strategy::exhaustive().schedules(1_600));
+    assert!(matches!(cut.verdict, Verdict::Inconclusive(_)));
+    assert_eq!((cut.executions, cut.bound), (1_600, Some(0)));
+}

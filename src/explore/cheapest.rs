@@ -115,6 +115,8 @@ pub(crate) struct Cheapest {
     line_bytes: u64,
     /// States, each with whose turn it is, that have been reached.
     seen: BTreeSet<u128>,
+    /// The states alone, if they are counted.
+    states: Option<BTreeSet<u128>>,
     /// Nothing of so high a price is of interest.
     below: Option<Price>,
     /// What the execution that was last begun began with.
@@ -130,6 +132,7 @@ impl Cheapest {
             line: BTreeMap::from([(Price::default(), vec![start])]),
             line_bytes: 0,
             seen: BTreeSet::new(),
+            states: (order == Order::Bound).then(BTreeSet::new),
             below: below.map(|cost| order.price(cost)),
             now: Price::default(),
         }
@@ -149,9 +152,14 @@ impl Cheapest {
         Some(Trip { search: self, known, tape: Vec::new(), path: Path::default(), alternatives: Vec::new() })
     }
 
+    /// How many different states have been reached, if it keeps count.
+    pub(crate) fn states(&self) -> Option<u64> {
+        self.states.as_ref().map(|states| states.len() as u64).filter(|_| !self.seen.is_empty())
+    }
+
     /// About how much memory it takes.
     pub(crate) fn bytes(&self) -> u64 {
-        self.seen.len() as u64 * STATE_BYTES + self.line_bytes
+        (self.seen.len() as u64 + self.states().unwrap_or(0)) * STATE_BYTES + self.line_bytes
     }
 
     /// The highest bound within which everything has been tried, unless that is everything there is; `cut`, if the execution that was begun
@@ -207,6 +215,9 @@ impl Trip<'_> {
     /// Whether the state has not been reached before.
     fn is_new(&mut self, state: &State) -> bool {
         let Some(fingerprint) = state.fingerprint() else { return true };
+        if let Some(states) = &mut self.search.states {
+            states.insert(fingerprint);
+        }
         let turn = if self.search.order == Order::Bound { self.path.turn } else { self.path.last };
         let turn = u128::from(turn.map_or(0, |turn| state.name_in_fingerprint(turn)));
         self.search.seen.insert(fingerprint ^ turn ^ turn.rotate_left(77))

@@ -50,7 +50,8 @@ impl Tally {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[cfg_attr(feature = "cli", derive(Serialize, Deserialize))]
 pub(crate) enum Position {
-    /// While the first steps of a search in parts are looked over: which look.
+    /// While the first steps of a search in parts are looked over: which look. Before an exhaustive search: which execution of the search by
+    /// bounds.
     Look(u64),
     /// In the search below so many first steps: which of them, and which execution there.
     Search(u64, u64),

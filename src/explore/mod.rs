@@ -135,7 +135,7 @@ pub struct Exploration {
     pub steps: u64,
     /// Different states, if the state cache was on.
     pub states: Option<u64>,
-    /// Of a [bounded](Method::Bounded) search that did not come to its end: every schedule with at most that many preemptions and faults,
+    /// Of a [bounded](Method::Bounded) search, or an exhaustive one, that did not come to its end: every schedule with at most that many preemptions and faults,
     /// deadlines and sleeps that end early included, was tried. None if not even those without any were.
     pub bound: Option<u32>,
     /// How long it took.

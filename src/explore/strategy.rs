@@ -145,7 +145,7 @@ impl Default for Strategy {
 }
 
 impl Strategy {
-    /// Every schedule, up to ten million executions.
+    /// Every schedule, up to ten million executions: the first few with few preemptions and faults, then depth first.
     pub fn exhaustive() -> Self {
         let method = Method::Dfs { cache: true };
         Strategy { method, schedules: 10_000_000, enough: None, exhaustive: true, ..Strategy::default() }

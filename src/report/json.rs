@@ -63,7 +63,7 @@ struct CaseObject<'a> {
     /// Why it is inconclusive.
     why: Option<&'a str>,
     exhaustive: bool,
-    /// Within how many preemptions and faults every schedule was tried; null but for `bounded`, and where that is all there are.
+    /// Within how many preemptions and faults every schedule was tried; null if that is not known, and where that is all there are.
     bound: Option<u32>,
     executions: u64,
     steps: u64,

@@ -33,7 +33,7 @@ impl Going<'_> {
         self.progress.ahead().is_at(self.case, pace);
     }
 
-    pub(super) fn is_done(self, executions: u64, pairs: u64) {
+    pub(super) fn end(self, executions: u64, pairs: u64) {
         self.progress.ahead().is_done(self.case, executions, pairs);
     }
 }

@@ -104,6 +104,6 @@ fn explore(
     });
     let come_to = |exploration: &Exploration| (exploration.executions, exploration.coverage.pairs().len() as u64);
     let (executions, pairs) = outcome.as_ref().map(come_to).unwrap_or_default();
-    going.is_done(executions, pairs);
+    going.end(executions, pairs);
     outcome
 }
