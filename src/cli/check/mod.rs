@@ -7,6 +7,7 @@ mod memory;
 pub(super) mod part_file;
 mod pictures;
 mod progress;
+mod smaller;
 mod watch;
 mod work;
 
@@ -208,7 +209,7 @@ fn tell(
 
     progress.print(&report.head());
     explore(&plan, &progress, &mut |planned, outcomes| {
-        if let Some(row) = row(planned, &strategy, outcomes, &mut left_out, &progress) {
+        if let Some(row) = row(planned, &strategy, outcomes, &mut left_out, watch, &progress) {
             worst = worst.max(row.judgement());
             rows.push((row.policy.full_name(), row.engine));
             progress.print(&report.row(&row));
@@ -265,23 +266,27 @@ fn row<'p>(
     strategy: &Strategy,
     outcomes: Vec<Outcome>,
     left_out: &mut LeftOut,
+    watch: &Watch,
     progress: &Progress,
 ) -> Option<Row<'p>> {
     let &Planned { policy, engine } = planned;
     let mut held = Vec::new();
     for (case, outcome) in policy.cases.iter().zip(outcomes) {
         match outcome {
-            Ok(exploration) => held.push((case, exploration)),
+            Ok(exploration) => held.push(Judged { case, exploration, key: None }),
             Err(cannot) => left_out.add(policy, cannot),
         }
     }
     let shows = |expected: &Expected| policy.expected() == Expected::Upheld || *expected != Expected::Upheld;
-    if !held.iter().any(|(case, _)| shows(&case.expected)) {
+    if !held.iter().any(|judged| shows(&judged.case.expected)) {
         return None;
     }
-    let judged =
-        |(case, exploration)| Judged { case, key: keep::key(&exploration, engine.name(), progress), exploration };
-    let cases = held.into_iter().map(judged).collect();
+    smaller::look(&mut held, engine, strategy, watch, progress);
+    let with_key = |judged: Judged<'p>| {
+        let key = keep::key(&judged.exploration, engine.name(), progress);
+        Judged { key, ..judged }
+    };
+    let cases = held.into_iter().map(with_key).collect();
     let (method, coverage) = (strategy.method.name(), strategy.coverage);
     Some(Row { policy, engine: engine.name(), strategy: method, coverage, cases })
 }
