@@ -162,7 +162,7 @@ fn main() {
 
     let search = contest(4, LOCKS);
     let states = |_| {
-        let (found, seconds) = timed(|| search.explore(Strategy::exhaustive()));
+        let (found, seconds) = timed(|| search.explore(Strategy::dfs(10_000_000)));
         found.assert_exhausted();
         found.states.expect("the cache is on") as f64 / seconds
     };

@@ -94,6 +94,7 @@ Examples:
   flockstep check --exhaustive --time-limit 600    a proof for these sizes, or no answer
   flockstep check --report pictures descriptors    and draw what it costs, as SVG
   flockstep check --strategy pct --schedules 50000 --seed 7
+  flockstep check --strategy bounded lock-file     the fewest preemptions and faults first
   flockstep check --shard 1/4 --format json > part1.json    and so on; then flockstep merge part*.json
   flockstep check --format json | jq -c 'select(any(.cases[]; .as_expected | not))'
 
