@@ -6,8 +6,10 @@
     reason = "the program as a user runs it, on real files, from outside of any world"
 )]
 
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
-use std::process::{Command, Output};
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::process::{Command, Output, Stdio};
 use std::sync::LazyLock;
 
 fn flockstep(arguments: &[&str]) -> Output {
@@ -84,19 +86,48 @@ fn a_table_of_one_policy_has_the_report_and_no_colours() {
 fn a_json_line_has_the_documented_fields_and_no_others() {
     assert_fields(
         &VIOLATED,
-        "scenario policy engine strategy expected verdict exhaustive executions steps seconds makespan cases peaks violation",
+        "scenario policy engine strategy expected verdict exhaustive executions steps seconds makespan cases peaks coverage violation",
     );
     assert_fields(&VIOLATED["peaks"], "descriptors locks workers_blocked");
     assert_fields(&VIOLATED["violation"], "kind summary key original_key switches");
     for case in VIOLATED["cases"].as_array().expect("a list") {
         assert_fields(
             case,
-            "size expected expected_kinds verdict as_expected why exhaustive executions steps states seconds makespan peaks violation",
+            "size expected expected_kinds verdict as_expected why exhaustive bound executions steps states seconds makespan peaks violation",
         );
         assert!(case["size"].as_object().expect("an object").values().all(Value::is_u64));
     }
     assert_eq!((&VIOLATED["expected"], &VIOLATED["verdict"]), (&"violated".into(), &"violated".into()));
     assert_eq!(VIOLATED["exhaustive"], false);
+}
+
+#[test]
+fn a_bounded_search_says_up_to_which_bound_it_is_complete() {
+    let check =
+        |more: &[&str]| lines(&flockstep(&[&["check", "--format", "json", "--strategy", "bounded"], more].concat()));
+    let [cut] = &check(&["lock-order/sound", "--schedules", "100"])[..] else { panic!("one row") };
+    let case = |row: &Value| row["cases"].as_array().expect("a list").last().expect("a case").clone();
+    assert_eq!((&case(cut)["exhaustive"], &case(cut)["verdict"]), (&false.into(), &"upheld".into()));
+    assert!(case(cut)["bound"].is_u64(), "{cut}");
+    let [all] = &check(&["lock-order/sound", "--exhaustive"])[..] else { panic!("one row") };
+    assert_eq!((&all["exhaustive"], &case(all)["bound"]), (&true.into(), &Value::Null));
+    let told = flockstep(&["check", "lock-order/sound", "--strategy", "bounded", "--schedules", "100"]);
+    assert!(text(&told.stdout).contains("100 executions, all within a bound of"), "{}", text(&told.stdout));
+}
+
+/// On everything that is small.
+#[test]
+fn bounded_and_depth_first_come_to_the_same() {
+    let small = ["lock-order", "executor/flock-on-worker", "shard-lock/none"];
+    let check = |strategy: &str| {
+        let rows = lines(&flockstep(&[&["check", "--format", "json", "--strategy", strategy], &small[..]].concat()));
+        let verdict = |case: &Value| [&case["size"], &case["verdict"], &case["exhaustive"]].map(Value::clone);
+        let cases = rows.iter().flat_map(|row| row["cases"].as_array().expect("a list"));
+        cases.map(verdict).collect::<Vec<_>>()
+    };
+    let bounded = check("bounded");
+    assert!(bounded.len() > 10);
+    assert_eq!(bounded, check("dfs"));
 }
 
 #[test]
@@ -180,6 +211,44 @@ fn less_than_everything_is_inconclusive_if_everything_was_asked_for() {
     assert_eq!(lines(&checked)[0]["verdict"], "inconclusive");
     let sampled = flockstep(&["check", &SOUND, "--strategy", "random", "--exhaustive"]);
     assert_code(&sampled, 2);
+}
+
+#[test]
+fn what_is_interrupted_tells_what_it_has_found() {
+    let mut check = Command::new(env!("CARGO_BIN_EXE_flockstep"))
+        .args(["check", "executor/sound", "--strategy", "random", "--schedules", "1000000000", "--jobs", "1"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("it starts");
+    let mut out = BufReader::new(check.stdout.take().expect("piped"));
+    let mut told = String::new();
+    out.read_line(&mut told).expect("the head of the table");
+    kill_process(Pid::from_child(&check), Signal::INT).expect("it is there");
+    out.read_to_string(&mut told).expect("UTF-8");
+    let ended = check.wait_with_output().expect("it ends");
+    assert_eq!(ended.status.code(), Some(3), "{told}");
+    for part in ["inconclusive: interrupted ", "inconclusive: interrupted before it began", "1 inconclusive"] {
+        assert!(told.contains(part), "{part} is missing in\n{told}");
+    }
+    assert!(text(&ended.stderr).contains("interrupted: telling what there is"), "{}", text(&ended.stderr));
+}
+
+#[test]
+fn coverage_says_which_operations_met_in_which_order() {
+    let arguments = ["check", "lock-order/abba-across-processes", "--strategy", "random", "--schedules", "3"];
+    let json = |more: &[&str]| lines(&flockstep(&[&arguments[..], &["--format", "json"], more].concat()));
+    assert_eq!(json(&[])[0]["coverage"], Value::Null);
+    let few = json(&["--coverage"]);
+    assert_fields(&few[0]["coverage"], "classes alike both_orders one_order");
+    let one_order = few[0]["coverage"]["one_order"].as_array().expect("a list");
+    one_order.iter().for_each(|pair| assert_fields(pair, "before after class"));
+    let all = lines(&flockstep(&["check", "lock-order/sound", "--exhaustive", "--coverage", "--format", "json"]));
+    assert!(all[0]["coverage"]["both_orders"].as_u64() > Some(0), "{}", all[0]["coverage"]);
+    let told = flockstep(&["check", "lock-order/sound", "--exhaustive", "--coverage"]);
+    let one_order = all[0]["coverage"]["one_order"].as_array().expect("a list").len();
+    assert_eq!(text(&told.stdout).matches("\n      only ").count(), one_order);
+    assert!(text(&told.stdout).contains(" pairs of different operations met in both orders"));
 }
 
 #[test]

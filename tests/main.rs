@@ -1,5 +1,6 @@
 //! The tests of the library, one binary: proptest then keeps its seeds in the top-level `proptest-regressions/`.
 
+mod bounding;
 mod campaign;
 mod cli;
 mod cli_merge;

@@ -42,7 +42,8 @@ impl Engine for Shuttle {
         progress: Progress<'_>,
     ) -> Result<Exploration, CannotHold> {
         let (method, seed) = (strategy.method, strategy.seed);
-        if matches!(method, Method::Burst | Method::Urw | Method::Surw | Method::Pos) {
+        let own = [Method::Burst, Method::Urw, Method::Surw, Method::Pos, Method::Bounded];
+        if own.contains(&method) {
             let why = format!("its strategies are random, pct, portfolio, dfs and dpor, not {}", method.name());
             return Err(CannotHold { engine: self.name(), scenario: scenario.name_with_case(), why });
         }

@@ -78,6 +78,7 @@ pub(super) fn conclude_with(
         None if exhausted => findings.coverage.up_to(Position::Search(u64::MAX, u64::MAX)),
         None => {}
     }
+    let bound = findings.search.as_ref().and_then(|search| search.bound);
     let whole = strategy.part.is_whole();
     let executions = tally.executions;
     let verdict = match (first, &findings.cut) {
@@ -87,9 +88,10 @@ pub(super) fn conclude_with(
             let evidence = findings.evidence();
             Verdict::Violated(Box::new(tell(scenario, strategy, &mut machine, violation, tape, &evidence, executions)))
         }
-        (None, Some(why)) => Verdict::Inconclusive(format!("{why} after {executions} executions")),
+        (None, Some(why)) => Verdict::Inconclusive(format!("{why} after {executions} executions{}", with_bound(bound))),
         (None, None) if strategy.exhaustive && !exhausted && (whole || findings.search.is_some()) => {
-            Verdict::Inconclusive(format!("{executions} executions were tried, and there are more"))
+            let tried = format!("{executions} executions were tried, and there are more{}", with_bound(bound));
+            Verdict::Inconclusive(tried)
         }
         (None, None) => match vacuous(scenario, &findings.judged).filter(|_| whole) {
             Some(violation) => Verdict::Violated(Box::new(Failure::without_schedule(violation, executions))),
@@ -101,12 +103,18 @@ pub(super) fn conclude_with(
         executions,
         steps: tally.steps,
         states,
+        bound,
         elapsed: findings.elapsed,
         makespan: scenario.is_timed().then_some(tally.makespan),
         peaks: tally.peaks,
         coverage: findings.coverage.clone(),
         part: Some(Box::new(findings)),
     }
+}
+
+/// What a search has tried to the end that has not come to its own.
+fn with_bound(bound: Option<u32>) -> String {
+    bound.map(|bound| format!(", complete up to a bound of {bound} on preemptions and faults")).unwrap_or_default()
 }
 
 /// Follows positions to their end.

@@ -4,9 +4,13 @@
 //! next operation on the same resource by another agent, by the class of the resource. A pair that was seen says little; that sampling
 //! has stopped finding new ones says that it goes in circles, and a pair that is missing says what was never tried.
 //!
-//! Writing names down costs more than a step, so only every [`EVERY`]th execution is looked at.
+//! What is done to one resource by two agents can mostly be done in either order, and one order alone is half of what there is to try. Not
+//! always: what is created must be there before it is removed. So [`Orders`] counts what was met in both orders, and which pairs in one only;
+//! it does not say that the other one is possible. An operation that meets its own like has no order that could be told apart.
+//!
+//! Writing names down costs more than a step, so of many executions only every [`EVERY`]th is looked at.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::Strategy;
@@ -15,7 +19,9 @@ use crate::sim::{Choice, Chooser, State};
 #[cfg(feature = "cli")]
 use serde::{Deserialize, Serialize};
 
-/// One execution of so many is looked at: the first, and then by number.
+/// The first so many executions are looked at,
+pub const FIRST: u64 = 1_024;
+/// and of the others one of so many, by number.
 pub const EVERY: u64 = 16;
 
 /// An operation, and the next one on the same resource by somebody else.
@@ -35,6 +41,39 @@ pub struct Pair {
 pub struct Coverage {
     /// When each was first seen, in the order of one run.
     pairs: BTreeMap<Pair, Position>,
+}
+
+/// In which orders operations met, of one exploration or of several together.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Orders<'c> {
+    /// How many classes of resources they met at.
+    pub classes: usize,
+    /// Operations that met their own like there.
+    pub alike: usize,
+    /// Two different operations that met there in both orders.
+    pub both: usize,
+    /// Those that met in this order only.
+    pub one: Vec<&'c Pair>,
+}
+
+impl<'c> Orders<'c> {
+    /// In which orders the pairs of these were seen.
+    pub fn of(coverage: impl IntoIterator<Item = &'c Coverage>) -> Self {
+        let met: BTreeSet<&Pair> = coverage.into_iter().flat_map(Coverage::pairs).collect();
+        let classes = met.iter().map(|pair| &pair.class).collect::<BTreeSet<_>>().len();
+        let mut orders = Orders { classes, ..Orders::default() };
+        for &pair in &met {
+            let turned = Pair { before: pair.after.clone(), after: pair.before.clone(), class: pair.class.clone() };
+            if turned == *pair {
+                orders.alike += 1;
+            } else if !met.contains(&turned) {
+                orders.one.push(pair);
+            } else if pair.before < pair.after {
+                orders.both += 1;
+            }
+        }
+        orders
+    }
 }
 
 impl Coverage {
@@ -67,7 +106,7 @@ impl Position {
     /// Whether the execution there is one of those that are looked at.
     pub(crate) fn is_looked_at(self, strategy: &Strategy) -> bool {
         let (Position::Look(n) | Position::Search(_, n) | Position::Sample(n)) = self;
-        strategy.coverage && n.is_multiple_of(EVERY)
+        strategy.coverage && (n < FIRST || n.is_multiple_of(EVERY))
     }
 }
 
@@ -147,6 +186,34 @@ mod tests {
     fn numbers_do_not_make_classes() {
         assert_eq!(&*class("/cache/k12/rev-3/out"), "/cache/k#/rev-#/out");
         assert_eq!(&*class("/project/pyproject.toml"), "/project/pyproject.toml");
+    }
+
+    #[test]
+    fn two_orders_of_two_operations_are_one_pair_and_an_operation_has_none_with_its_like() {
+        let seen = |before: &str, after: &str, class: &str| {
+            let pair = Pair { before: before.into(), after: after.into(), class: class.into() };
+            Coverage { pairs: BTreeMap::from([(pair, Position::Sample(0))]) }
+        };
+        let all = [
+            seen("open", "flock", "/a"),
+            seen("flock", "open", "/a"),
+            seen("flock", "flock", "/a"),
+            seen("open", "flock", "/b"),
+            seen("flock", "open", "/c"),
+        ];
+        let orders = Orders::of(&all);
+        assert_eq!((orders.classes, orders.alike, orders.both), (3, 1, 1));
+        let one: Vec<String> = orders.one.iter().map(|pair| format!("{} {}", pair.before, pair.class)).collect();
+        assert_eq!(one, ["flock /c", "open /b"]);
+    }
+
+    #[test]
+    fn of_few_executions_all_are_looked_at_and_of_many_some() {
+        let strategy = Strategy::default().with_coverage();
+        let looked_at = |n: &u64| Position::Sample(*n).is_looked_at(&strategy);
+        assert_eq!((0..FIRST).filter(looked_at).count() as u64, FIRST);
+        assert_eq!((FIRST..FIRST + 160).filter(looked_at).count(), 10);
+        assert!(!Position::Sample(0).is_looked_at(&Strategy::default()));
     }
 
     #[test]

@@ -22,6 +22,8 @@ pub(crate) struct Dfs {
     depth: usize,
     /// Up to here it is fixed.
     base: usize,
+    /// Which fraction of all lies before what is below it, and how wide that is.
+    share: (f64, f64),
     /// Up to here the tape repeats what has been seen.
     known: usize,
     seen: Option<Seen>,
@@ -34,12 +36,12 @@ pub(crate) struct Dfs {
 type Seen = BTreeSet<u128>;
 
 /// What a state takes in it: a node has room for eleven, and is two thirds full on the average.
-const STATE_BYTES: u64 = 16 * 3 / 2 + 4;
+pub(super) const STATE_BYTES: u64 = 16 * 3 / 2 + 4;
 
 impl Dfs {
     pub(crate) fn new(cache: bool) -> Self {
         let seen = cache.then(Seen::new);
-        Dfs { tape: Vec::new(), depth: 0, base: 0, known: 0, seen, cache_refused: false }
+        Dfs { tape: Vec::new(), depth: 0, base: 0, share: (0.0, 1.0), known: 0, seen, cache_refused: false }
     }
 
     /// How many different states have been reached, if it keeps count.
@@ -52,20 +54,21 @@ impl Dfs {
         self.states().unwrap_or(0) * STATE_BYTES
     }
 
-    /// From now on only what begins like that, with the states that are known already.
-    pub(crate) fn turn_to(&mut self, prefix: Vec<Decision>) {
+    /// From now on only what begins like that, the `nth` of so many, with the states that are known already.
+    pub(crate) fn turn_to(&mut self, prefix: Vec<Decision>, nth: usize, of: usize) {
         (self.depth, self.base, self.known) = (0, prefix.len(), prefix.len());
+        self.share = (nth as f64 / of as f64, 1.0 / of as f64);
         self.tape = prefix;
     }
 
     /// The fraction of the tree that lies behind, if all branches were equally large.
     pub(crate) fn explored(&self) -> f64 {
-        let mut width = 1.0;
+        let (before, mut width) = self.share;
         let behind = self.tape[self.base..].iter().map(|decision| {
             width /= f64::from(decision.of);
             width * f64::from(decision.taken)
         });
-        behind.sum()
+        before + behind.sum::<f64>()
     }
 
     /// Turns to the next execution; `false` once there is none left.
@@ -113,5 +116,19 @@ impl Chooser for Dfs {
     }
     fn value(&mut self, of: u32) -> u32 {
         self.decide(of)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_lies_behind_is_a_fraction_of_all_subtrees() {
+        let mut dfs = Dfs::new(false);
+        dfs.turn_to(vec![Decision { taken: 1, of: 2 }], 3, 4);
+        assert_eq!(dfs.explored(), 0.75);
+        dfs.tape.extend([Decision { taken: 1, of: 2 }, Decision { taken: 2, of: 4 }]);
+        assert_eq!(dfs.explored(), 0.75 + 0.25 * (0.5 + 0.25));
     }
 }

@@ -50,7 +50,8 @@ impl Tally {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[cfg_attr(feature = "cli", derive(Serialize, Deserialize))]
 pub(crate) enum Position {
-    /// While the first steps of a search in parts are looked over: which look.
+    /// While the first steps of a search in parts are looked over: which look. Before an exhaustive search: which execution of the search by
+    /// bounds.
     Look(u64),
     /// In the search below so many first steps: which of them, and which execution there.
     Search(u64, u64),
@@ -78,6 +79,8 @@ pub(crate) struct Searched {
     pub(crate) states: Option<u64>,
     /// It has come to its end.
     pub(crate) exhausted: bool,
+    /// Within how many preemptions and faults it has tried everything, if it looks at that.
+    pub(crate) bound: Option<u32>,
 }
 
 /// Some of the schedules of a part, in their order, without a gap.

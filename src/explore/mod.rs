@@ -27,7 +27,7 @@ use std::time::Duration;
 pub(crate) use conclude::conclude;
 pub(crate) use conclude::replay_keys;
 pub use cores::{Cores, OneCore};
-pub use coverage::{Coverage, EVERY, Pair};
+pub use coverage::{Coverage, EVERY, FIRST, Orders, Pair};
 #[cfg(feature = "shuttle")]
 pub(crate) use dpor::Dpor;
 pub use findings::Findings;
@@ -137,6 +137,9 @@ pub struct Exploration {
     pub steps: u64,
     /// Different states, if the state cache was on.
     pub states: Option<u64>,
+    /// Of a [bounded](Method::Bounded) search, or an exhaustive one, that did not come to its end: every schedule with at most that many preemptions and faults,
+    /// deadlines and sleeps that end early included, was tried. None if not even those without any were.
+    pub bound: Option<u32>,
     /// How long it took.
     pub elapsed: Duration,
     /// The longest virtual time of an execution, if time was urgent.
@@ -158,6 +161,7 @@ impl Exploration {
             executions: 0,
             steps: 0,
             states: None,
+            bound: None,
             elapsed: Duration::ZERO,
             makespan: None,
             peaks: Peaks::default(),

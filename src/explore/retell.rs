@@ -57,7 +57,7 @@ pub(crate) fn retell(scenario: &Scenario, keys: &[&Key]) -> Retold {
         let mut replay = Replay::new(&key.deviations);
         let mut measured = Measured::new(&mut replay);
         if let End::Violated(violation) = machine.run(&plan, &mut measured) {
-            failed = Some((violation, key, measured.cost.switches));
+            failed = Some((violation, key, measured.cost().switches));
             break;
         }
     }

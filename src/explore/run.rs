@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
+use super::cheapest::{Cheapest, Order};
 use super::conclude::conclude;
 use super::coverage::Looking;
 use super::dfs::Dfs;
@@ -25,6 +26,10 @@ const PORTFOLIO_STEPS_MAX: u64 = 500;
 /// So many executions of the search of a portfolio are run by every part, though only one counts them: most searches come to their end
 /// within, and then there is nothing to sample.
 const LOOK_AHEAD: u64 = 1_000;
+/// An exhaustive search begins with so many executions in the order of preemptions and faults, or with this part of all: most of what is wrong is
+/// found there, and a depth-first search may never come out of the corner where it begins.
+const SHALLOW: u64 = 1_000;
+const SHALLOW_PART: u64 = 16;
 /// How much happens between two reports of progress.
 const TICK_EXECUTIONS: u64 = 256;
 const TICK_STEPS: u64 = 500_000;
@@ -42,6 +47,8 @@ pub struct Pace {
     /// Of a search, the fraction of the tree of choices that lies behind, if all branches were equally large. They are not, and what
     /// the state cache cuts is not known beforehand, so this is an estimate and often far off.
     pub explored: Option<f64>,
+    /// How many [pairs](super::Pair) of operations have met, if that is counted; on several threads, those that this one has seen.
+    pub pairs: u64,
 }
 
 /// Called now and then; `false` interrupts.
@@ -158,7 +165,11 @@ impl<'a> Run<'a> {
             }
             Method::Dfs { cache } => {
                 if mine {
-                    let (_, searched) = self.search(cache, &all, SEARCH_STEPS_MAX);
+                    let searched = if cache && all.exhaustive {
+                        self.search_shallow_first(&all)
+                    } else {
+                        self.search(cache, &all, SEARCH_STEPS_MAX).1
+                    };
                     self.findings.search = Some(searched);
                 }
                 Vec::new()
@@ -166,6 +177,13 @@ impl<'a> Run<'a> {
             Method::Dpor => {
                 if mine {
                     let searched = self.reduce(&all);
+                    self.findings.search = Some(searched);
+                }
+                Vec::new()
+            }
+            Method::Bounded => {
+                if mine {
+                    let searched = self.search_by_bound(&all, |k| Position::Search(0, k));
                     self.findings.search = Some(searched);
                 }
                 Vec::new()
@@ -215,6 +233,7 @@ impl<'a> Run<'a> {
     fn tick(&mut self) -> bool {
         let common = self.common;
         let (executed, _) = std::mem::take(&mut self.unticked);
+        self.pace.pairs = self.findings.coverage.pairs().len() as u64;
         self.pace.executions = common.executions.fetch_add(executed, Ordering::Relaxed) + executed;
         if common.strategy.time_limit.is_some_and(|limit| common.start.elapsed() >= limit) {
             self.cut("the time was over".into());
@@ -332,6 +351,58 @@ impl<'a> Run<'a> {
         (ended, searched)
     }
 
+    /// The schedules with the fewest preemptions and faults first.
+    fn search_by_bound(&mut self, until: &Strategy, position: impl Fn(u64) -> Position) -> Searched {
+        let (mut search, mut searched) = (Cheapest::new(Order::Bound, None), Searched::default());
+        let ended = self.remembering(true, SEARCH_STEPS_MAX, |run| {
+            for k in 0.. {
+                if until.is_done(searched.tally.executions, searched.tally.steps) {
+                    return Ended::Count;
+                }
+                if let Some(ended) = run.is_full(search.bytes(), until) {
+                    return ended;
+                }
+                let Some(mut trip) = search.next() else { break };
+                let ended = run.execute_searching(position(k), &mut trip, &mut searched);
+                trip.end();
+                searched.bound = search.bound(ended.is_some());
+                if let Some(ended) = ended {
+                    return ended;
+                }
+            }
+            Ended::Exhausted
+        });
+        searched.exhausted = ended == Ended::Exhausted;
+        searched.states = search.states();
+        searched
+    }
+
+    /// Everything, beginning with what takes few preemptions and faults.
+    fn search_shallow_first(&mut self, all: &Strategy) -> Searched {
+        // As in a portfolio, a cache that is full is not the end: there is something else to try.
+        let few = Strategy { method: Method::Portfolio, ..all.clone() };
+        let few = few.schedules_max(SHALLOW.min(all.schedules / SHALLOW_PART));
+        let shallow = self.search_by_bound(&few, Position::Look);
+        if shallow.exhausted || self.findings.violated.is_some() || self.common.over.load(Ordering::Relaxed) {
+            return shallow;
+        }
+        let rest = Strategy { schedules: all.schedules - shallow.tally.executions, ..all.clone() };
+        let (_, mut searched) = self.search(true, &rest, SEARCH_STEPS_MAX);
+        searched.tally.join(&shallow.tally);
+        searched.bound = shallow.bound.filter(|_| !searched.exhausted);
+        searched
+    }
+
+    /// How a search ends whose state cache takes more bytes than it may: all of it, unless there is something else to try.
+    fn is_full(&mut self, bytes: u64, until: &Strategy) -> Option<Ended> {
+        let budget = until.memory.filter(|&budget| bytes > budget)?;
+        if until.method == Method::Portfolio {
+            return Some(Ended::Count);
+        }
+        self.cut(format!("the state cache was full ({} MiB)", budget >> 20));
+        Some(Ended::Over)
+    }
+
     /// With all that a search needs.
     pub(super) fn remembering<T>(&mut self, cache: bool, longest: u64, search: impl FnOnce(&mut Self) -> T) -> T {
         let steps_max = self.plan.steps_max;
@@ -368,12 +439,8 @@ impl<'a> Run<'a> {
             if until.is_done(found.tally.executions, found.tally.steps) {
                 return Ended::Count;
             }
-            if let Some(budget) = until.memory.filter(|&budget| dfs.bytes() > budget) {
-                if matches!(until.method, Method::Dfs { .. }) {
-                    self.cut(format!("the state cache was full ({} MiB)", budget >> 20));
-                    return Ended::Over;
-                }
-                return Ended::Count; // a portfolio has something else to try
+            if let Some(ended) = self.is_full(dfs.bytes(), until) {
+                return ended;
             }
             if let Some(ended) = self.execute_searching(Position::Search(nth, k), dfs, found) {
                 return ended;

@@ -6,7 +6,7 @@
 //! the budget, so that what comes out is the smallest if the search came to its end, and else as small as could be had.
 
 use super::Enough;
-use super::cheapest::{Cheapest, Cost};
+use super::cheapest::{Cheapest, Cost, Order, Path};
 use super::replay::{Deviation, Guide, Recorder, Replay, Turn};
 use super::run::SEARCH_STEPS_MAX;
 use crate::oracle::ViolationKind;
@@ -15,6 +15,9 @@ use crate::sim::{Chooser, End, Machine, Plan, State};
 
 /// The search for something smaller remembers states: those of a large machine are slow to remember, and too many.
 const SEARCHED_STEPS_MAX: usize = 500;
+
+/// What makes a schedule smaller.
+const ORDER: Order = Order::Switches;
 
 /// What a schedule is to show when it is run again.
 #[derive(Clone, Copy)]
@@ -35,13 +38,16 @@ pub(crate) struct Shrunk {
 pub(crate) struct Measured<'c> {
     chooser: &'c mut dyn Chooser,
     tape: Vec<u32>,
-    last: Option<u64>,
-    pub(crate) cost: Cost,
+    path: Path,
 }
 
 impl<'c> Measured<'c> {
     pub(crate) fn new(chooser: &'c mut dyn Chooser) -> Self {
-        Measured { chooser, tape: Vec::new(), last: None, cost: Cost::default() }
+        Measured { chooser, tape: Vec::new(), path: Path::default() }
+    }
+
+    pub(crate) fn cost(&self) -> Cost {
+        self.path.cost
     }
 }
 
@@ -49,7 +55,8 @@ impl Chooser for Measured<'_> {
     fn pick(&mut self, state: &State) -> Option<usize> {
         let at = self.chooser.pick(state)?;
         self.tape.push(at as u32);
-        self.cost = self.cost.with(state, at, &mut self.last);
+        self.path.look(state);
+        self.path = self.path.with(state, at);
         Some(at)
     }
     fn value(&mut self, of: u32) -> u32 {
@@ -112,7 +119,7 @@ impl<'r> Retrial<'r> {
         let mut replay = Replay::new(&deviations);
         let mut measured = Measured::new(&mut replay);
         let shown = self.execute(&mut measured).1;
-        let Measured { tape, cost, .. } = measured;
+        let (cost, Measured { tape, .. }) = (measured.cost(), measured);
         shown.then(|| Shown { without: without.to_vec(), deviations, tape, cost })
     }
 
@@ -183,7 +190,7 @@ impl<'r> Retrial<'r> {
         if *kind == ViolationKind::Endless || best.tape.len() > SEARCHED_STEPS_MAX {
             return None;
         }
-        let costliest = Cost { faults: best.cost.faults, switches: best.cost.switches + 1 };
+        let costliest = Cost { switches: best.cost.switches + 1, ..best.cost };
         self.cheaper(Shown { without, cost: costliest, ..best.clone() }, 2)
     }
 
@@ -229,10 +236,11 @@ impl<'r> Retrial<'r> {
                     let mut guide = Guide::new(&moved);
                     let mut measured = Measured::new(&mut guide);
                     let shown = self.execute(&mut measured).1;
-                    let Measured { tape, cost, .. } = measured;
+                    let (cost, Measured { tape, .. }) = (measured.cost(), measured);
                     if shown
-                        && cost < best.cost
-                        && let Some(shown) = self.record(&best.without, &tape).filter(|shown| shown.cost < best.cost)
+                        && ORDER.is_less(cost, best.cost)
+                        && let Some(shown) = self.record(&best.without, &tape)
+                        && ORDER.is_less(shown.cost, best.cost)
                     {
                         best = shown;
                         continue 'again;
@@ -253,7 +261,7 @@ impl<'r> Retrial<'r> {
 
     /// The cheapest that shows it at all, if it costs less than that, and is found before so many eighths of the budget are spent.
     fn cheaper(&mut self, than: Shown, eighths: u64) -> Option<Shown> {
-        let mut search = Cheapest::new(than.cost);
+        let mut search = Cheapest::new(ORDER, Some(than.cost));
         let steps_max =
             std::mem::replace(&mut self.plan.steps_max, SEARCH_STEPS_MAX.min(8 * than.tape.len() as u64 + 64));
         self.machine.state_mut().remember = true;
@@ -265,6 +273,6 @@ impl<'r> Retrial<'r> {
         }
         self.machine.state_mut().remember = false;
         self.plan.steps_max = steps_max;
-        self.record(&than.without, &found?).filter(|shown| shown.cost < than.cost)
+        self.record(&than.without, &found?).filter(|shown| ORDER.is_less(shown.cost, than.cost))
     }
 }

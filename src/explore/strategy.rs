@@ -39,13 +39,16 @@ pub enum Method {
         /// Whether to use the state cache.
         cache: bool,
     },
+    /// Iterative bounding: every schedule without preemptions and faults, then those with one, and so on, cut as with the state cache. The
+    /// first violation is one with the fewest, and what was tried is complete up to a [bound](super::Exploration::bound).
+    Bounded,
     /// Dynamic partial-order reduction: of all schedules that differ only in the order of independent steps, one. Covers all there are.
     Dpor,
 }
 
 impl Method {
     /// Every method, as the command line names them.
-    pub const ALL: [Method; 10] = [
+    pub const ALL: [Method; 11] = [
         Method::Portfolio,
         Method::Mixed,
         Method::Random,
@@ -55,6 +58,7 @@ impl Method {
         Method::Pos,
         Method::Pct { depth: 3 },
         Method::Dfs { cache: true },
+        Method::Bounded,
         Method::Dpor,
     ];
 
@@ -70,6 +74,7 @@ impl Method {
             Method::Pos => "pos",
             Method::Pct { .. } => "pct",
             Method::Dfs { .. } => "dfs",
+            Method::Bounded => "bounded",
             Method::Dpor => "dpor",
         }
     }
@@ -81,7 +86,7 @@ impl Method {
 
     /// Whether it draws schedules, and so never knows whether it has tried them all.
     pub fn samples(self) -> bool {
-        !matches!(self, Method::Portfolio | Method::Dfs { .. } | Method::Dpor)
+        !matches!(self, Method::Portfolio | Method::Dfs { .. } | Method::Bounded | Method::Dpor)
     }
 }
 
@@ -140,7 +145,7 @@ impl Default for Strategy {
 }
 
 impl Strategy {
-    /// Every schedule, up to ten million executions.
+    /// Every schedule, up to ten million executions: the first few with few preemptions and faults, then depth first.
     pub fn exhaustive() -> Self {
         let method = Method::Dfs { cache: true };
         Strategy { method, schedules: 10_000_000, enough: None, exhaustive: true, ..Strategy::default() }
@@ -156,6 +161,10 @@ impl Strategy {
     /// Depth first with the state cache, at most that many executions.
     pub fn dfs(schedules: u64) -> Self {
         Strategy { method: Method::Dfs { cache: true }, schedules, enough: None, ..Strategy::default() }
+    }
+    /// Those with the fewest preemptions and faults first, at most that many executions.
+    pub fn bounded(schedules: u64) -> Self {
+        Strategy { method: Method::Bounded, schedules, enough: None, ..Strategy::default() }
     }
     /// One of all schedules that differ only in the order of independent steps, at most that many executions.
     pub fn dpor(schedules: u64) -> Self {

@@ -27,8 +27,11 @@ impl Run<'_> {
             let mut dfs = Dfs::new(cache);
             let prefixes = run.look_over(EACH * all.part.of() as usize, &mut looks);
             searched.exhausted = prefixes.is_some();
-            for (nth, prefix) in (0..).zip(prefixes.into_iter().flatten()).filter(|&(nth, _)| all.part.takes(nth)) {
-                dfs.turn_to(prefix);
+            let mine = (0..).zip(prefixes.into_iter().flatten()).filter(|&(nth, _)| all.part.takes(nth));
+            let mine: Vec<(u64, Vec<Decision>)> = mine.collect();
+            let of = mine.len();
+            for (at, (nth, prefix)) in mine.into_iter().enumerate() {
+                dfs.turn_to(prefix, at, of);
                 if run.search_below(&mut dfs, nth, all, &mut searched) != Ended::Exhausted {
                     searched.exhausted = false;
                     break;

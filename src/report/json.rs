@@ -1,7 +1,7 @@
 //! JSON lines: one object for each row. Field names and meanings are stable; scripts read them.
 
 use super::{Judged, Judgement, Report, Row, row::exhaustive, seconds};
-use flockstep::explore::Peaks;
+use flockstep::explore::{Orders, Pair, Peaks};
 use flockstep::{Exploration, Verdict};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -44,6 +44,8 @@ struct Line<'a> {
     cases: Vec<CaseObject<'a>>,
     /// The highest of any case.
     peaks: PeaksObject,
+    /// Null unless asked for.
+    coverage: Option<CoverageObject<'a>>,
     /// An unexpected one if there is one, else that of the first violated case.
     violation: Option<ViolationObject<'a>>,
 }
@@ -61,6 +63,8 @@ struct CaseObject<'a> {
     /// Why it is inconclusive.
     why: Option<&'a str>,
     exhaustive: bool,
+    /// Within how many preemptions and faults every schedule was tried; null if that is not known, and where that is all there are.
+    bound: Option<u32>,
     executions: u64,
     steps: u64,
     /// Different states that were reached, if the engine kept count.
@@ -80,6 +84,35 @@ struct PeaksObject {
     locks: u32,
     /// Worker threads of one process blocked in a lock at once.
     workers_blocked: u32,
+}
+
+/// Which operations of different agents met at a resource, one next after the other, in all cases together.
+#[derive(Serialize)]
+struct CoverageObject<'a> {
+    /// Classes of resources.
+    classes: usize,
+    /// Operations that met their own like there.
+    alike: usize,
+    /// Pairs of two different operations that met there in both orders.
+    both_orders: usize,
+    /// And those that did so in one order only.
+    one_order: Vec<PairObject<'a>>,
+}
+
+#[derive(Serialize)]
+struct PairObject<'a> {
+    before: &'a str,
+    after: &'a str,
+    /// A path with every number in it as `#`.
+    class: &'a str,
+}
+
+impl<'a> From<Orders<'a>> for CoverageObject<'a> {
+    fn from(orders: Orders<'a>) -> Self {
+        let Orders { classes, alike, both, one } = orders;
+        let pair = |pair: &'a Pair| PairObject { before: &pair.before, after: &pair.after, class: &pair.class };
+        CoverageObject { classes, alike, both_orders: both, one_order: one.into_iter().map(pair).collect() }
+    }
 }
 
 /// A broken promise.
@@ -113,6 +146,7 @@ impl<'a> Line<'a> {
             makespan: row.makespan().map(milliseconds),
             cases: row.cases.iter().map(CaseObject::of).collect(),
             peaks: row.peaks().into(),
+            coverage: row.coverage.then(|| row.orders().into()),
             violation: row.violated().and_then(ViolationObject::of),
         }
     }
@@ -121,7 +155,7 @@ impl<'a> Line<'a> {
 impl<'a> CaseObject<'a> {
     fn of(judged: &'a Judged<'_>) -> Self {
         let Judged { case, exploration, .. } = judged;
-        let Exploration { verdict, executions, steps, states, elapsed, makespan, peaks, .. } = exploration;
+        let Exploration { verdict, executions, steps, states, bound, elapsed, makespan, peaks, .. } = exploration;
         CaseObject {
             size: case.size.iter().copied().collect(),
             expected: case.expected.word(),
@@ -130,6 +164,7 @@ impl<'a> CaseObject<'a> {
             as_expected: judged.judgement() == Judgement::Expected,
             why: if let Verdict::Inconclusive(why) = verdict { Some(why) } else { None },
             exhaustive: exhaustive(exploration),
+            bound: *bound,
             executions: *executions,
             steps: *steps,
             states: *states,

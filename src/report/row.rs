@@ -1,6 +1,6 @@
 //! A row: a policy under an engine, with what came out of each of its cases.
 
-use flockstep::explore::Peaks;
+use flockstep::explore::{Orders, Peaks};
 use flockstep::scenario::{Case, Expected, Policy};
 use flockstep::{Exploration, Failure, Verdict};
 use std::time::Duration;
@@ -89,6 +89,8 @@ pub(crate) struct Row<'p> {
     pub(crate) engine: &'static str,
     /// The strategy's name.
     pub(crate) strategy: &'static str,
+    /// Whether it was counted which operations met.
+    pub(crate) coverage: bool,
     /// Those of its cases that the engine holds.
     pub(crate) cases: Vec<Judged<'p>>,
 }
@@ -116,6 +118,17 @@ impl Row<'_> {
     /// Whether every schedule of every case was tried.
     pub(crate) fn exhaustive(&self) -> bool {
         self.cases.iter().all(|case| exhaustive(&case.exploration))
+    }
+
+    /// Within how many preemptions and faults every schedule of every case was tried, if that is less than all and known of each.
+    pub(crate) fn bound(&self) -> Option<u32> {
+        let cut = self.cases.iter().map(|case| &case.exploration).filter(|exploration| !exhaustive(exploration));
+        cut.map(|exploration| exploration.bound).min().flatten()
+    }
+
+    /// In which orders operations met, in all of its cases together.
+    pub(crate) fn orders(&self) -> Orders<'_> {
+        Orders::of(self.cases.iter().map(|case| &case.exploration.coverage))
     }
 
     pub(crate) fn executions(&self) -> u64 {
@@ -185,7 +198,7 @@ mod tests {
     fn row(policy: &Policy, verdicts: [Verdict; 3]) -> Row<'_> {
         let judged = |(case, verdict)| Judged { case, exploration: exploration(verdict), key: None };
         let cases = policy.cases.iter().zip(verdicts).map(judged).collect();
-        Row { policy, engine: "seeded", strategy: "dfs", cases }
+        Row { policy, engine: "seeded", strategy: "dfs", coverage: false, cases }
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use super::{Columns, Judged, Judgement, Report, Row};
 use anstyle::{AnsiColor, Style};
+use flockstep::explore::Orders;
 use flockstep::scenario::{Case, Policy};
 use indicatif::HumanCount;
 use std::time::Duration;
@@ -54,10 +55,11 @@ impl Report for Table {
         let judgement = row.judgement();
         self.judgements.push(judgement);
         let peaks = row.peaks();
-        let exhaustive = match (row.verdict(), row.exhaustive()) {
-            ("violated", _) => "-",
-            (_, true) => "yes",
-            (_, false) => "no",
+        let exhaustive = match (row.verdict(), row.exhaustive(), row.bound()) {
+            ("violated", ..) => "-".to_owned(),
+            (_, true, _) => "yes".to_owned(),
+            (_, false, Some(bound)) => format!("up to {bound}"),
+            (_, false, None) => "no".to_owned(),
         };
         let cells = [
             mark(judgement).to_owned(),
@@ -67,7 +69,7 @@ impl Report for Table {
             row.verdict().to_owned(),
             row.cases.len().to_string(),
             HumanCount(row.executions()).to_string(),
-            exhaustive.to_owned(),
+            exhaustive,
             peaks.descriptors.to_string(),
             peaks.locks.to_string(),
             peaks.workers_blocked.to_string(),
@@ -76,6 +78,9 @@ impl Report for Table {
         let sizes = sizes(row.cases.iter().map(|judged| judged.case));
         let mut text = styled(judgement, &format!("{}  {sizes}", self.columns.line(&cells)));
         text += &makespans(row);
+        if row.coverage {
+            text += &coverage(&row.orders(), self.detailed);
+        }
         text += &violation(row);
         for judged in &row.cases {
             match judged.complaint() {
@@ -116,6 +121,20 @@ fn makespans(row: &Row<'_>) -> String {
     if told.is_empty() { String::new() } else { format!("    makespan {}\n", told.join("; ")) }
 }
 
+/// Which pairs of operations met in which orders; those that did so in one order only, of a policy that was asked for by name.
+fn coverage(orders: &Orders<'_>, detailed: bool) -> String {
+    let Orders { classes, alike, both, one } = orders;
+    let pairs = both + one.len();
+    let mut text = format!(
+        "    coverage: {both} of {pairs} pairs of different operations met in both orders, \
+         {alike} operations met their like, at {classes} classes of resources\n"
+    );
+    for pair in one.iter().filter(|_| detailed) {
+        text += &format!("      only {} before {} at {}\n", pair.before, pair.after, pair.class);
+    }
+    text
+}
+
 /// What the most important violation of a row is, and how to see it again.
 fn violation(row: &Row<'_>) -> String {
     let Some((judged, failure)) = row.violated().and_then(|judged| Some((judged, judged.failure()?))) else {
@@ -133,7 +152,13 @@ fn violation(row: &Row<'_>) -> String {
 fn case_line(judged: &Judged<'_>) -> String {
     let (size, exploration) = (judged.size(), &judged.exploration);
     let kind = judged.failure().map(|failure| format!(" ({})", failure.violation.kind)).unwrap_or_default();
-    let all = if super::row::exhaustive(exploration) { ", all there are" } else { "" };
+    let all = match exploration.bound {
+        _ if super::row::exhaustive(exploration) => ", all there are".to_owned(),
+        Some(bound) if judged.failure().is_none() => {
+            format!(", all within a bound of {bound} on preemptions and faults")
+        }
+        _ => String::new(),
+    };
     let executions = match exploration.executions {
         1 => "1 execution".to_owned(),
         n => format!("{} executions", HumanCount(n)),

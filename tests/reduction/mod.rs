@@ -80,6 +80,9 @@ fn compare(program: &Program) -> Option<(Outcome, [u64; 2])> {
     assert_eq!(some, all, "with reduction: {program:#?}");
     let (cached, _) = programs::outcome(program, Method::Dfs { cache: true }, EXECUTIONS_MAX);
     assert_eq!(cached, all, "with the state cache: {program:#?}");
+    let (bounded, _) = programs::outcome(program, Method::Bounded, EXECUTIONS_MAX);
+    // With whose turn it is there are more states than there may be executions for now and then.
+    assert!(bounded == all || bounded == Outcome::TooLarge, "by bounds: {bounded:?} and not {all:?}: {program:#?}");
     Some((all, [plain, reduced]))
 }
 

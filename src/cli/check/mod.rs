@@ -1,16 +1,19 @@
 //! `flockstep check`: explores, and compares what comes out with what is expected.
 
+mod ahead;
 mod idle;
 mod keep;
 mod memory;
 pub(super) mod part_file;
 mod pictures;
 mod progress;
+mod smaller;
 mod watch;
 mod work;
 
 use super::{BadInput, Exit, select};
 use crate::report::{JUnit, JsonLines, Judged, Judgement, Report, Row, Table};
+use ahead::Ahead;
 use clap::builder::{PossibleValuesParser, TypedValueParser as _};
 use clap::{Args, ValueEnum};
 use flockstep::engine::{self, CannotHold, Engine};
@@ -57,6 +60,9 @@ pub(crate) struct Arguments {
     /// to sampling [default: half of what the machine or the control group has].
     #[arg(long, value_name = "MIB", value_parser = clap::value_parser!(u64).range(1..))]
     memory: Option<u64>,
+    /// Count which operations of different agents met at a resource, and in which order.
+    #[arg(long)]
+    coverage: bool,
     /// Only the Ith of N parts; with --format json, `flockstep merge` joins them.
     #[arg(long, value_name = "I/N")]
     shard: Option<Part>,
@@ -123,18 +129,18 @@ pub(crate) fn main(arguments: Arguments, policies: &[Policy]) -> Result<Exit, Ba
         schedules: arguments.schedules,
         seed: arguments.seed,
         exhaustive: arguments.exhaustive,
+        coverage: arguments.coverage,
     };
     let watch = Watch::start(arguments.time_limit);
     let jobs = arguments.jobs.or_else(|| std::thread::available_parallelism().ok()).map_or(1, NonZeroUsize::get);
     let memory = memory::budget(arguments.memory) / jobs as u64;
     let strategy = asked.strategy()?.memory(memory);
     if let Some(part) = arguments.shard {
-        let progress = Progress::new(0);
         if arguments.format == Format::Json {
-            return part_file::write(&asked, &strategy.part(part), policies, jobs, &watch, &progress);
+            return part_file::write(&asked, &strategy.part(part), policies, jobs, &watch);
         }
-        progress.note("note: only what --format json writes can be merged");
         return tell(&asked, arguments.format, None, policies, &watch, |plan, progress, each| {
+            progress.note("note: only what --format json writes can be merged");
             work::run(plan, &strategy.clone().part(part), jobs, &watch, progress, each);
             Ok(())
         });
@@ -154,6 +160,7 @@ struct Asked {
     schedules: Option<u64>,
     seed: u64,
     exhaustive: bool,
+    coverage: bool,
 }
 
 impl Asked {
@@ -167,8 +174,15 @@ impl Asked {
         engines(&self.engines.iter().map(String::as_str).collect::<Vec<_>>())
     }
 
+    fn progress(&self, plan: &[Planned<'_>], strategy: &Strategy) -> Progress {
+        let cases = plan.iter().map(|row| row.policy.cases.len() as u64).sum();
+        Progress::new(cases, Ahead::new(cases, strategy), self.coverage)
+    }
+
     fn strategy(&self) -> Result<Strategy, BadInput> {
-        strategy(self.strategy.as_deref().and_then(Method::from_name), self.schedules, self.seed, self.exhaustive)
+        let method = self.strategy.as_deref().and_then(Method::from_name);
+        let strategy = strategy(method, self.schedules, self.seed, self.exhaustive)?;
+        Ok(if self.coverage { strategy.with_coverage() } else { strategy })
     }
 }
 
@@ -190,12 +204,12 @@ fn tell(
         Format::Json => Box::new(JsonLines),
         Format::Junit => Box::new(JUnit::default()),
     };
-    let progress = Progress::new(plan.iter().map(|row| row.policy.cases.len() as u64).sum());
+    let progress = asked.progress(&plan, &strategy);
     let (mut worst, mut rows, mut left_out) = (Judgement::Expected, Vec::new(), LeftOut::default());
 
     progress.print(&report.head());
     explore(&plan, &progress, &mut |planned, outcomes| {
-        if let Some(row) = row(planned, strategy.method.name(), outcomes, &mut left_out, &progress) {
+        if let Some(row) = row(planned, &strategy, outcomes, &mut left_out, watch, &progress) {
             worst = worst.max(row.judgement());
             rows.push((row.policy.full_name(), row.engine));
             progress.print(&report.row(&row));
@@ -228,7 +242,7 @@ const SCHEDULES: u64 = 20_000;
 fn strategy(method: Option<Method>, schedules: Option<u64>, seed: u64, exhaustive: bool) -> Result<Strategy, BadInput> {
     if exhaustive && let Some(method) = method.filter(|method| method.samples()) {
         let what = format!("--strategy {} draws schedules: it never knows that it has tried them all", method.name());
-        return Err(BadInput::new(what, "leave out --exhaustive, or use --strategy dfs or dpor"));
+        return Err(BadInput::new(what, "leave out --exhaustive, or use --strategy dfs, dpor or bounded"));
     }
     let usual =
         if exhaustive { Strategy::exhaustive() } else { Strategy { schedules: SCHEDULES, ..Strategy::default() } };
@@ -249,27 +263,32 @@ fn engines(names: &[&str]) -> Vec<&'static dyn Engine> {
 /// violated: what remains would show nothing.
 fn row<'p>(
     planned: &Planned<'p>,
-    strategy: &'static str,
+    strategy: &Strategy,
     outcomes: Vec<Outcome>,
     left_out: &mut LeftOut,
+    watch: &Watch,
     progress: &Progress,
 ) -> Option<Row<'p>> {
     let &Planned { policy, engine } = planned;
     let mut held = Vec::new();
     for (case, outcome) in policy.cases.iter().zip(outcomes) {
         match outcome {
-            Ok(exploration) => held.push((case, exploration)),
+            Ok(exploration) => held.push(Judged { case, exploration, key: None }),
             Err(cannot) => left_out.add(policy, cannot),
         }
     }
     let shows = |expected: &Expected| policy.expected() == Expected::Upheld || *expected != Expected::Upheld;
-    if !held.iter().any(|(case, _)| shows(&case.expected)) {
+    if !held.iter().any(|judged| shows(&judged.case.expected)) {
         return None;
     }
-    let judged =
-        |(case, exploration)| Judged { case, key: keep::key(&exploration, engine.name(), progress), exploration };
-    let cases = held.into_iter().map(judged).collect();
-    Some(Row { policy, engine: engine.name(), strategy, cases })
+    smaller::look(&mut held, engine, strategy, watch, progress);
+    let with_key = |judged: Judged<'p>| {
+        let key = keep::key(&judged.exploration, engine.name(), progress);
+        Judged { key, ..judged }
+    };
+    let cases = held.into_iter().map(with_key).collect();
+    let (method, coverage) = (strategy.method.name(), strategy.coverage);
+    Some(Row { policy, engine: engine.name(), strategy: method, coverage, cases })
 }
 
 /// What engines cannot hold.

@@ -2,7 +2,7 @@
 //! rows follow, so that a file that lacks its end is noticed.
 
 use super::work::{self, Outcome, Planned};
-use super::{Asked, Format, Judgement, Progress, Watch, exit, tell};
+use super::{Asked, Format, Judgement, Watch, exit, tell};
 use crate::cli::{BadInput, Exit};
 use crate::report::Judged;
 use flockstep::engine::CannotHold;
@@ -54,9 +54,9 @@ pub(super) fn write(
     policies: &[Policy],
     jobs: usize,
     watch: &Watch,
-    progress: &Progress,
 ) -> Result<Exit, BadInput> {
     let plan = asked.plan(policies)?;
+    let progress = asked.progress(&plan, strategy);
     let head = Head {
         flockstep: env!("CARGO_PKG_VERSION").into(),
         shard: strategy.part.to_string(),
@@ -65,7 +65,7 @@ pub(super) fn write(
     };
     progress.print(&line(&head));
     let mut worst = Judgement::Expected;
-    work::run(&plan, strategy, jobs, watch, progress, &mut |planned: &Planned<'_>, outcomes: Vec<Outcome>| {
+    work::run(&plan, strategy, jobs, watch, &progress, &mut |planned: &Planned<'_>, outcomes: Vec<Outcome>| {
         let cases = planned.policy.cases.iter().zip(outcomes).map(|(case, outcome)| match outcome {
             Err(cannot) => Case::Cannot(cannot.why),
             Ok(exploration) => {

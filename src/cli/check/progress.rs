@@ -1,8 +1,12 @@
 //! Progress on standard error, and everything that is printed meanwhile.
 
+use super::ahead::{Ahead, Left};
+use flockstep::explore::Pace;
 use indicatif::{HumanCount, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::{IsTerminal as _, Write as _};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard};
+use std::time::Duration;
 
 /// Where nobody watches a bar, a line is written after so many seconds, and again.
 const PERIOD: u64 = 10;
@@ -11,43 +15,69 @@ const PERIOD: u64 = 10;
 pub(super) struct Progress {
     bar: ProgressBar,
     watched: bool,
-    executions: AtomicU64,
+    ahead: Mutex<Ahead>,
+    /// Whether it is counted which pairs of operations met.
+    coverage: bool,
     /// When the next line is due, in seconds.
     due: AtomicU64,
 }
 
-impl Progress {
-    pub(super) fn new(cases: u64) -> Self {
-        let watched = std::io::stderr().is_terminal();
-        let target = if watched { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
-        let style = ProgressStyle::with_template("{spinner} {bar:30} {pos}/{len} cases, {msg} {elapsed}");
-        let style = style.expect("the template is constant");
-        let bar = ProgressBar::with_draw_target(Some(cases), target).with_style(style);
-        Progress { bar, watched, executions: AtomicU64::new(0), due: AtomicU64::new(PERIOD) }
+/// A case that is being explored.
+pub(super) struct Going<'p> {
+    progress: &'p Progress,
+    case: u64,
+}
+
+impl Going<'_> {
+    pub(super) fn is_at(&self, pace: &Pace) {
+        self.progress.ahead().is_at(self.case, pace);
     }
 
-    /// So many executions more; called by every thread.
-    pub(super) fn executed(&self, executions: u64) {
-        self.executions.fetch_add(executions, Ordering::Relaxed);
+    pub(super) fn end(self, executions: u64, pairs: u64) {
+        self.progress.ahead().is_done(self.case, executions, pairs);
+    }
+}
+
+impl Progress {
+    /// Of so many cases, of which that much is known beforehand.
+    pub(super) fn new(cases: u64, ahead: Ahead, coverage: bool) -> Self {
+        let watched = std::io::stderr().is_terminal();
+        let target = if watched { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
+        let style = ProgressStyle::with_template("{spinner} {bar:30} {pos}/{len} cases, {msg}");
+        let style = style.expect("the template is constant");
+        let bar = ProgressBar::with_draw_target(Some(cases), target).with_style(style);
+        Progress { bar, watched, ahead: Mutex::new(ahead), coverage, due: AtomicU64::new(PERIOD) }
+    }
+
+    fn ahead(&self) -> MutexGuard<'_, Ahead> {
+        self.ahead.lock().expect("nobody panics with it")
+    }
+
+    /// A case is begun; called by every thread.
+    pub(super) fn begin(&self) -> Going<'_> {
+        Going { progress: self, case: self.ahead().begin() }
     }
 
     pub(super) fn case_done(&self) {
         self.bar.inc(1);
     }
 
-    /// Called now and then.
-    pub(super) fn tick(&self) {
-        let executions = HumanCount(self.executions.load(Ordering::Relaxed));
+    /// Called now and then, with what is left of the time if it is limited.
+    pub(super) fn tick(&self, limit: Option<Duration>) {
+        let elapsed = self.bar.elapsed();
+        let mut ahead = self.ahead();
+        let rate = ahead.rate(elapsed);
+        let pairs = self.coverage.then(|| ahead.pairs());
+        let (executions, left) = (ahead.executions(), ahead.left(rate, limit));
+        drop(ahead);
+        let told = tell(executions, rate, pairs, elapsed, left);
         if self.watched {
-            self.bar.set_message(format!("{executions} executions"));
+            self.bar.set_message(told);
             self.bar.tick();
-            return;
-        }
-        let elapsed = self.bar.elapsed().as_secs();
-        if elapsed >= self.due.load(Ordering::Relaxed) {
-            self.due.store(elapsed + PERIOD, Ordering::Relaxed);
+        } else if elapsed.as_secs() >= self.due.load(Ordering::Relaxed) {
+            self.due.store(elapsed.as_secs() + PERIOD, Ordering::Relaxed);
             let (done, all) = (self.bar.position(), self.bar.length().unwrap_or_default());
-            self.note(&format!("{done} of {all} cases, {executions} executions, {elapsed} s"));
+            self.note(&format!("{done} of {all} cases, {told}"));
         }
     }
 
@@ -64,5 +94,36 @@ impl Progress {
 
     pub(super) fn end(&self) {
         self.bar.finish_and_clear();
+    }
+}
+
+/// `12,345 executions, 678/s, 90 pairs, 12 s, ~30 s left`.
+fn tell(executions: u64, rate: f64, pairs: Option<u64>, elapsed: Duration, left: Option<Left>) -> String {
+    let mut told = format!("{} executions, {}/s", HumanCount(executions), HumanCount(rate.round() as u64));
+    if let Some(pairs) = pairs {
+        told += &format!(", {} pairs", HumanCount(pairs));
+    }
+    told += &format!(", {} s", elapsed.as_secs());
+    // Rounded up: what is left is not nothing.
+    let seconds = |time: Duration| HumanCount(time.as_secs_f64().ceil() as u64);
+    match left {
+        Some(Left::AtMost(time)) => told += &format!(", at most {} s left", seconds(time)),
+        Some(Left::About(time)) => told += &format!(", ~{} s left", seconds(time)),
+        None => {}
+    }
+    told
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_estimate_is_marked_and_what_is_not_known_is_not_told() {
+        let told = |pairs, left| tell(12_345, 678.4, pairs, Duration::from_millis(12_900), left);
+        assert_eq!(told(None, None), "12,345 executions, 678/s, 12 s");
+        let time = Duration::from_millis(29_100);
+        assert_eq!(told(Some(90), Some(Left::About(time))), "12,345 executions, 678/s, 90 pairs, 12 s, ~30 s left");
+        assert_eq!(told(None, Some(Left::AtMost(time))), "12,345 executions, 678/s, 12 s, at most 30 s left");
     }
 }

@@ -7,8 +7,8 @@
 )]
 
 use crate::cli::interrupt::Interrupt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 /// The exit code of those who are interrupted and do not even report: 128 + SIGINT.
@@ -26,7 +26,10 @@ impl Watch {
     pub(super) fn start(limit: Option<Duration>) -> Self {
         let interrupted = Arc::new(AtomicBool::new(false));
         let note = interrupted.clone();
-        std::thread::spawn(move || listen(&note));
+        let (listening, begun) = mpsc::channel();
+        std::thread::spawn(move || listen(&note, listening));
+        // What is interrupted from now on tells what it has found. If listening fails, nobody says that it has begun.
+        begun.recv().ok();
         Watch { start: Instant::now(), limit, interrupted }
     }
 
@@ -56,10 +59,11 @@ impl Watch {
 }
 
 /// Notes the first interrupt; the second ends the process. Where this fails, already the first does.
-fn listen(note: &AtomicBool) -> std::io::Result<()> {
+fn listen(note: &AtomicBool, listening: mpsc::Sender<()>) -> std::io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
     runtime.block_on(async {
         let mut interrupt = Interrupt::listen()?;
+        drop(listening);
         interrupt.requested().await;
         note.store(true, Ordering::Relaxed);
         interrupt.requested().await;

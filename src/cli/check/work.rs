@@ -55,7 +55,7 @@ pub(super) fn run<'p>(
         drop(done);
         let mut rows: Vec<Vec<Option<Outcome>>> =
             plan.iter().map(|row| row.policy.cases.iter().map(|_| None).collect()).collect();
-        let mut told = 0;
+        let (mut told, mut interrupted) = (0, false);
         loop {
             match arriving.recv_timeout(Duration::from_millis(200)) {
                 Ok((row, case, outcome)) => {
@@ -69,7 +69,10 @@ pub(super) fn run<'p>(
                 each(&plan[told], rows[told].drain(..).flatten().collect());
                 told += 1;
             }
-            progress.tick();
+            if watch.interrupted() && !std::mem::replace(&mut interrupted, true) {
+                progress.note("interrupted: telling what there is; once more ends it at once");
+            }
+            progress.tick(watch.left());
         }
     });
 }
@@ -87,10 +90,9 @@ fn explore(
         return Ok(Exploration::nothing(format!("{why} before it began")));
     }
     let strategy = Strategy { time_limit: watch.left(), ..strategy.clone() };
-    let mut counted = 0;
-    let mut count = |&Pace { executions, .. }: &Pace| {
-        progress.executed(executions.saturating_sub(counted));
-        counted = executions;
+    let going = progress.begin();
+    let mut count = |pace: &Pace| {
+        going.is_at(pace);
         !watch.interrupted()
     };
     let explored =
@@ -100,8 +102,8 @@ fn explore(
         let text = text.or_else(|| why.downcast_ref::<&str>().map(ToString::to_string)).unwrap_or_default();
         Ok(Exploration::nothing(format!("the {} engine panicked: {text}", engine.name())))
     });
-    if let Ok(exploration) = &outcome {
-        progress.executed(exploration.executions.saturating_sub(counted));
-    }
+    let come_to = |exploration: &Exploration| (exploration.executions, exploration.coverage.pairs().len() as u64);
+    let (executions, pairs) = outcome.as_ref().map(come_to).unwrap_or_default();
+    going.end(executions, pairs);
     outcome
 }

@@ -139,7 +139,8 @@ impl Samples {
             Method::Pos => Walk::Pos(Pos::new(rng)),
             Method::Urw => Walk::Urw(Urw::new(rng), pilot.clone()),
             Method::Surw => Walk::Surw(Surw::new(pilot, rng), pilot.clone()),
-            Method::Random | Method::Mixed | Method::Portfolio | Method::Dfs { .. } | Method::Dpor => Walk::Random(rng),
+            // The rest is no way of drawing.
+            _ => Walk::Random(rng),
         })
     }
 }
