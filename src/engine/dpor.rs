@@ -39,8 +39,9 @@
 //! ```
 //!
 //! The same code runs under every other scheduler of shuttle's, and a schedule that has failed is replayed as always. What is not here: as
-//! with [`DfsScheduler`](shuttle::scheduler::DfsScheduler), random values cannot be enumerated ([`choose`] can); and an execution that
-//! goes on for ever is for `Config::max_steps` to end, by failing.
+//! with [`DfsScheduler`](shuttle::scheduler::DfsScheduler), random values cannot be enumerated ([`choose`] can); an execution that
+//! goes on for ever is for `Config::max_steps` to end, by failing; and of an execution that is abandoned because nothing new was to come, shuttle
+//! leaks the stacks, with all that is on them.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -338,7 +339,7 @@ impl Scheduler for DporScheduler {
             search.dpor.ended(&scene);
             if !search.dpor.advance() {
                 search.report.exhausted = !search.stopped;
-                search.max_executions = Some(0);
+                search.max_executions = Some(0); // there is no next one
             }
         }
         if search.max_executions.is_some_and(|most| search.report.executions >= most) {
