@@ -11,6 +11,7 @@ mod differential;
 mod engines;
 mod executor_model;
 mod exploration;
+mod forgetting;
 #[cfg(feature = "loom")]
 mod gauge;
 mod ground;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::depend::{Access, Resource};
-use super::kernel::{Ino, Kernel, Opened};
+use super::kernel::{Ino, Opened};
 use super::names::Data;
 use super::operation::{Large, Op, OpId, Outcome, Owner, Pending, Ret, Stage};
 use super::state::{Phase, State, TaskId, Time};
@@ -173,6 +173,7 @@ impl State {
     /// Returns the task, if it is to be polled before anything else.
     #[inline(always)]
     pub(crate) fn act(&mut self, id: OpId, choose: &mut dyn FnMut(u32) -> u32) -> Option<TaskId> {
+        self.attribute_to(id);
         let pending = &self.ops[id.slot as usize];
         let goes_on = match (pending.owner, &pending.op) {
             (Owner::Task(task), op) if op.is_system_call() => self.system_call(id, task),
@@ -397,6 +398,7 @@ impl State {
             }
             Op::Fstat { fd } => {
                 let stat = self.kernel.fstat(pid, fd)?;
+                self.learn(task, stat.id.inode);
                 if self.wants(Kinds::OTHER) {
                     let (path, _, _) = self.kernel.describe(pid, fd)?;
                     self.emit(pid, by, What::Stat { path });
@@ -405,15 +407,16 @@ impl State {
             }
             Op::Stat { path, follow } => {
                 let stat = self.kernel.stat(pid, &self.names[path], follow)?;
+                self.learn(task, stat.id.inode);
                 self.tell(pid, by, Kinds::OTHER, |names| What::Stat { path: names[path].clone() });
                 Ok(Large::Stat(stat).into())
             }
             Op::Rename { from, to, flags } => {
-                let id = Kernel::file_id;
                 let (ino, replaced) = self.kernel.rename(pid, &self.names[from], &self.names[to], flags)?;
+                let (file, replaced) = (self.kernel.file_id(ino), replaced.map(|ino| self.kernel.file_id(ino)));
                 self.tell(pid, by, Kinds::NAMES, |names| {
                     let (from, to) = (names[from].clone(), names[to].clone());
-                    What::Rename { from, to, file: id(ino), replaced: replaced.map(id) }
+                    What::Rename { from, to, file, replaced }
                 });
                 Ok(Ret::Unit)
             }
@@ -436,10 +439,8 @@ impl State {
             }
             Op::Unlink { path } => {
                 let ino = self.kernel.unlink(pid, &self.names[path])?;
-                self.tell(pid, by, Kinds::NAMES, |names| What::Unlink {
-                    path: names[path].clone(),
-                    file: Kernel::file_id(ino),
-                });
+                let file = self.kernel.file_id(ino);
+                self.tell(pid, by, Kinds::NAMES, |names| What::Unlink { path: names[path].clone(), file });
                 Ok(Ret::Unit)
             }
             Op::MakeDir { path } => {

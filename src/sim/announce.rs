@@ -91,6 +91,7 @@ impl State {
         }
         let waker = self.others_waker(waker);
         let now = self.moment();
+        self.note_strand(id);
         let State { tasks, ops, enabled, kernel, .. } = self;
         let task = &mut tasks[id as usize];
         let seq = task.announced;
@@ -255,14 +256,11 @@ impl State {
     /// Leaves the result of an operation for its task to fetch: the task.
     #[inline(always)]
     fn conclude(&mut self, id: OpId, outcome: Outcome) -> Option<TaskId> {
-        let pending = &mut self.ops[id.slot as usize];
-        let Owner::Task(task_id) = pending.owner else { return None };
+        let Owner::Task(task_id) = self.ops[id.slot as usize].owner else { return None };
         if self.remember {
-            // Its arguments too: what tasks share beside the World shows in what they ask for.
-            let value = super::fingerprint::hash(&(pending.seq, &pending.op, &outcome));
-            let task = &mut self.tasks[task_id as usize];
-            task.past = super::fingerprint::mix(task.past, value);
+            self.remember_outcome(id, task_id, &outcome);
         }
+        let pending = &mut self.ops[id.slot as usize];
         (pending.stage, pending.outcome) = (Stage::Acted, outcome);
         if let Some(waker) = &pending.waker {
             waker.wake_by_ref();

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use super::depend::{Access, Moment, Resource};
+use super::forget::Forgetting;
 use super::kernel::Pid;
 use super::operation::{Owner, Ret};
 use super::state::{Phase, State, Task, TaskFuture, TaskId};
@@ -40,6 +41,7 @@ impl State {
             aborting: false,
             joiners: SmallVec::new(),
             announced: 0,
+            forgetting: Forgetting::default(),
             past,
             completed: false,
             woken_in: (0, 0),

@@ -129,6 +129,7 @@ impl Machine {
         state.cancellable = plan.cancellable.clone();
         state.programs = plan.programs.clone();
         for process in &plan.processes {
+            state.kernel.set_author(super::fingerprint::author_of_process(state.hosts.len() as u32));
             state.kernel.new_process(process.nofile);
             let (args, env) = (process.args.clone(), process.env.clone());
             let host = state.add_host(process.name.clone(), process.workers, process.pool, args, env);

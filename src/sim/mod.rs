@@ -10,6 +10,7 @@ mod announce;
 pub(crate) mod depend;
 mod executor;
 pub(crate) mod fingerprint;
+mod forget;
 mod graph;
 pub mod kernel;
 mod lives;

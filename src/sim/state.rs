@@ -12,6 +12,7 @@ use std::time::Duration;
 use smallvec::SmallVec;
 
 use super::depend::{Footprint, Moment};
+use super::forget::Forgetting;
 use super::kernel::{Closed, Kernel, Ofd, Pid, Touched};
 use super::names::{Launches, Name, Names, Written};
 use super::operation::{Launch, LaunchId, OpId, Owner, Pending};
@@ -72,7 +73,8 @@ pub(crate) struct Task {
     pub(crate) aborting: bool,
     pub(crate) joiners: SmallVec<[OpId; 2]>,
     pub(crate) announced: u32,
-    /// Hash of all results that it has seen: with the machine's state, it determines what the task does next.
+    pub(crate) forgetting: Forgetting,
+    /// Hash of all results that it has seen and not forgotten: with the machine's state, it determines what the task does next.
     pub(crate) past: u64,
     pub(crate) completed: bool,
     /// In which step it was last woken, and in which parts of it, bit by bit.

@@ -169,7 +169,7 @@ impl Kernel {
         let d = &mut self.descriptions[ofd as usize];
         (d.append, d.path_only) = (how.append, how.path_only);
         let descriptor = self.install(pid, ofd, 0, how.close_on_exec).expect("checked above");
-        Ok(Opened { descriptor, file: Self::file_id(ino), created, truncated })
+        Ok(Opened { descriptor, file: self.file_id(ino), created, truncated })
     }
 
     /// Opens descriptors 0, 1, 2 on nothing in particular, as a process finds them when it starts.
@@ -238,7 +238,7 @@ impl Kernel {
     pub fn describe(&self, pid: Pid, fd: u32) -> Call<(Arc<str>, FileId, Ofd)> {
         let ofd = self.ofd(pid, fd)?;
         let d = &self.descriptions[ofd as usize];
-        Ok((d.path.clone(), Self::file_id(d.inode), ofd))
+        Ok((d.path.clone(), self.file_id(d.inode), ofd))
     }
 
     /// close(2).
@@ -274,7 +274,7 @@ impl Kernel {
             super::set_free(&mut self.free_descriptions, ofd);
             self.reap_inode(inode);
         }
-        Ok(Closed { path, file: Self::file_id(inode), lock_ended })
+        Ok(Closed { path, file: self.file_id(inode), lock_ended })
     }
 
     /// fcntl(2) F_DUPFD or F_DUPFD_CLOEXEC; with `min` 0, dup(2).

@@ -129,7 +129,7 @@ impl Kernel {
 
     /// The file of a description.
     pub fn file_of(&self, ofd: Ofd) -> FileId {
-        Self::file_id(self.descriptions[ofd as usize].inode)
+        self.file_id(self.descriptions[ofd as usize].inode)
     }
 
     /// Who took the lock of a description, in the caller's numbering.

@@ -9,6 +9,7 @@
 
 mod descriptors;
 mod entries;
+mod fingerprint;
 mod flock;
 mod ground;
 mod io;
@@ -20,7 +21,6 @@ mod show;
 mod visit;
 
 use std::collections::VecDeque;
-use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use smallvec::SmallVec;
@@ -45,7 +45,7 @@ pub const DEVICE: u64 = 1;
 /// Bytes that a pipe holds before its writers wait.
 pub const PIPE_CAPACITY: usize = 64 << 10;
 
-/// Slot of an inode; also its inode number. Slots of dead inodes are used again, as inode numbers are.
+/// Slot of an inode. Its number is another thing.
 pub type Ino = u32;
 /// Slot of an open file description.
 pub type Ofd = u32;
@@ -73,6 +73,10 @@ struct PipeBuffer {
 
 #[derive(Clone, Debug)]
 struct Inode {
+    /// Its inode number. Those of dead inodes are used again, the lowest first.
+    number: u64,
+    /// How many memories have the number in them; only counted for fingerprints.
+    known: u32,
     node: Node,
     nlink: u32,
     /// Descriptions that refer to it.
@@ -151,6 +155,8 @@ pub struct Kernel {
     locks_peak: u32,
     /// The number of the next record lock.
     next_range: u64,
+    /// The next inode number: see [`set_author`](Kernel::set_author).
+    next_inode: u64,
     ground: Ground,
     quirk: Option<Quirk>,
     /// Empty, but with room: contents of files and tables of processes that there were before a reset.
@@ -174,8 +180,8 @@ impl Default for Kernel {
     fn default() -> Self {
         Kernel {
             inodes: vec![
-                Inode::new(Node::Dir { parent: ROOT, entries: Entries::default() }, 2),
-                Inode::new(Node::Null, 1),
+                Inode::new(ROOT.into(), Node::Dir { parent: ROOT, entries: Entries::default() }, 2),
+                Inode::new(NULL.into(), Node::Null, 1),
             ],
             free_inodes: Vec::new(),
             descriptions: Vec::new(),
@@ -185,6 +191,7 @@ impl Default for Kernel {
             locks_held: 0,
             locks_peak: 0,
             next_range: 0,
+            next_inode: u64::from(NULL) + 1,
             ground: Ground::default(),
             quirk: None,
             spare_contents: Vec::new(),
@@ -195,8 +202,8 @@ impl Default for Kernel {
 }
 
 impl Inode {
-    fn new(node: Node, nlink: u32) -> Self {
-        Inode { node, nlink, open: 0, locks: SmallVec::new(), ranges: Vec::new(), executable: false }
+    fn new(number: u64, node: Node, nlink: u32) -> Self {
+        Inode { number, known: 0, node, nlink, open: 0, locks: SmallVec::new(), ranges: Vec::new(), executable: false }
     }
 }
 
@@ -222,6 +229,7 @@ impl Kernel {
                 (Node::Null, Node::Null) => {}
                 (mine, theirs) => mine.clone_from(theirs),
             }
+            (mine.number, mine.known) = (theirs.number, theirs.known);
             (mine.nlink, mine.open, mine.executable) = (theirs.nlink, theirs.open, theirs.executable);
             mine.locks.clone_from(&theirs.locks);
             mine.ranges.clone_from(&theirs.ranges);
@@ -237,7 +245,7 @@ impl Kernel {
         }
         processes.clone_from(&start.processes);
         touched.clear();
-        (self.ground, self.quirk) = (start.ground, start.quirk);
+        (self.ground, self.quirk, self.next_inode) = (start.ground, start.quirk, start.next_inode);
         (self.locks_held, self.locks_peak, self.next_range) = (start.locks_held, start.locks_peak, start.next_range);
     }
 
@@ -266,19 +274,30 @@ impl Kernel {
         self.locks_peak
     }
 
-    pub(crate) fn file_id(ino: Ino) -> FileId {
-        FileId { device: DEVICE, inode: u64::from(ino) }
+    pub(crate) fn file_id(&self, ino: Ino) -> FileId {
+        FileId { device: DEVICE, inode: self.inodes[ino as usize].number }
+    }
+
+    /// From here on it is another one who makes what is made; the inode numbers from `first` on are nobody else's.
+    ///
+    /// Programs compare inode numbers, and may order them. Given in the order of creation, they would tell a program who else made files
+    /// before, and two creations that have nothing to do with each other would leave another machine in either order. So a number
+    /// says who made the file, and that is the same in both.
+    #[inline]
+    pub(crate) fn set_author(&mut self, first: u64) {
+        self.next_inode = first;
     }
 
     fn new_inode(&mut self, node: Node, nlink: u32) -> Ino {
-        let inode = Inode::new(node, nlink);
         match self.free_inodes.pop() {
             Some(ino) => {
-                self.inodes[ino as usize] = inode;
+                let last = &self.inodes[ino as usize];
+                self.inodes[ino as usize] = Inode { known: last.known, ..Inode::new(last.number, node, nlink) };
                 ino
             }
             None => {
-                self.inodes.push(inode);
+                self.inodes.push(Inode::new(self.next_inode, node, nlink));
+                self.next_inode += 1;
                 (self.inodes.len() - 1) as Ino
             }
         }
@@ -294,25 +313,15 @@ impl Kernel {
         let inode = &mut self.inodes[ino as usize];
         if inode.nlink == 0 && inode.open == 0 && inode.node != Node::Free {
             inode.node = Node::Free;
-            set_free(&mut self.free_inodes, ino);
+            self.set_free_inode(ino);
         }
     }
 
-    /// Feeds everything that can influence the future to `state`; what is kept for reports only is left out.
-    pub fn fingerprint(&self, state: &mut impl Hasher) {
-        for inode in &self.inodes {
-            // Its locks are those of its descriptions.
-            (&inode.node, inode.nlink, inode.open, &inode.ranges, inode.executable).hash(state);
-        }
-        for d in &self.descriptions {
-            if d.refs > 0 {
-                (d.inode, d.read, d.write, d.append, d.path_only, d.offset, d.lock, d.lost, d.refs).hash(state);
-            } else {
-                0u8.hash(state);
-            }
-        }
-        for process in &self.processes {
-            process.fingerprint(state);
-        }
+    /// Puts an inode among those to be used again, that of the lowest number first: whatever the order of death, and whichever slot it has.
+    fn set_free_inode(&mut self, ino: Ino) {
+        let Kernel { inodes, free_inodes, .. } = self;
+        let number = inodes[ino as usize].number;
+        let at = free_inodes.partition_point(|&other| inodes[other as usize].number > number);
+        free_inodes.insert(at, ino);
     }
 }

@@ -391,7 +391,7 @@ impl Kernel {
             Node::Symlink(target) => (FileKind::Symlink, target.len() as u64),
             Node::Pipe(_) | Node::Null | Node::Free => (FileKind::Other, 0),
         };
-        Stat { id: Self::file_id(ino), kind, nlink: u64::from(inode.nlink), size }
+        Stat { id: self.file_id(ino), kind, nlink: u64::from(inode.nlink), size }
     }
 
     /// stat(2), or lstat(2) without `follow`.

@@ -1,7 +1,5 @@
 //! Processes as the kernel sees them: a descriptor table, a limit, a life.
 
-use std::hash::{Hash, Hasher};
-
 use super::{Call, Closed, Descriptor, Ino, Kernel, Node, Ofd, Quirk, ROOT};
 use crate::world::{Errno, LockMode, Status};
 
@@ -9,7 +7,7 @@ use crate::world::{Errno, LockMode, Status};
 pub type Pid = u32;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum Life {
+pub(super) enum Life {
     Running,
     /// It has ended or was killed, and its descriptors are being closed one after another.
     Dying(Status),
@@ -20,10 +18,10 @@ enum Life {
 #[derive(Clone, Debug)]
 pub(super) struct Proc {
     parent: Option<Pid>,
-    table: Vec<Option<Descriptor>>,
+    pub(super) table: Vec<Option<Descriptor>>,
     pub(super) limit: u32,
-    cwd: Ino,
-    life: Life,
+    pub(super) cwd: Ino,
+    pub(super) life: Life,
     open: u32,
     peak: u32,
 }
@@ -69,12 +67,6 @@ impl Proc {
             self.table.pop();
         }
         Some(descriptor)
-    }
-    pub(super) fn fingerprint(&self, state: &mut impl Hasher) {
-        (self.limit, self.cwd, self.life).hash(state);
-        for descriptor in &self.table {
-            descriptor.map(|d| (d.ofd, d.close_on_exec, d.passed)).hash(state);
-        }
     }
 }
 

@@ -1,5 +1,7 @@
 //! Files, descriptors and locks.
 
+use std::hash::{Hash, Hasher};
+
 use super::*;
 
 /// A descriptor of a simulated process.
@@ -33,12 +35,22 @@ impl Drop for SimFile {
     }
 }
 
+/// By its number, which is what a program has of it.
+impl Hash for SimFile {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.fd.hash(state);
+    }
+}
+
 impl Files for SimWorld {
     type File = SimFile;
 
     fn open(&self, path: &str, options: OpenOptions) -> impl Future<Output = Result<SimFile>> + Send {
         let op = Op::Open { path: self.name(path), options };
         self.call(op, |world, ret| expect!(ret, Ret::Fd(fd) => world.file(fd)))
+    }
+    fn forgetting<T: Hash + Send>(&self, steps: impl Future<Output = T> + Send) -> impl Future<Output = T> + Send {
+        self.forget(steps)
     }
     async fn close(&self, mut file: SimFile) -> Result<()> {
         // Dropped before the step: the drop of the file closes it.

@@ -109,13 +109,13 @@ impl SimWorld {
     /// # Panics
     /// If it is not polling on this thread: somebody else's executor is, or a handle has outlived its execution.
     #[inline(always)]
-    fn machine(&self) -> OnStage {
+    pub(super) fn machine(&self) -> OnStage {
         let machine = OnStage::enter().filter(|machine| machine.execution == self.execution);
         machine.expect("an operation of SimWorld was polled outside of a scenario: it works only in a task of one")
     }
 
     /// The machine, if what the process does still has an effect: for destructors.
-    fn acting(&self) -> Option<OnStage> {
+    pub(super) fn acting(&self) -> Option<OnStage> {
         OnStage::enter().filter(|machine| machine.execution == self.execution && machine.acts(self.pid))
     }
 
@@ -184,6 +184,7 @@ impl Clock for SimWorld {
         state.touch(Resource::Clock, Access::Read);
         let now = state.clock;
         if let Some(task) = state.current {
+            state.note_strand(task);
             state.remember_value(task, now.as_nanos() as u64);
         }
         now
