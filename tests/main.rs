@@ -24,4 +24,5 @@ mod reduction;
 mod run_build;
 mod sampling;
 mod shrink;
+mod symmetry;
 mod workloads;

@@ -12,6 +12,7 @@ use std::hash::{Hash, Hasher};
 use super::kernel::Pid;
 use super::operation::{Op, OpId, Outcome, Owner, Pending, Ret, Stage};
 use super::state::{Phase, State, TaskId};
+use super::symmetry::Ranks;
 use crate::world::Thread;
 
 /// A 64-bit hasher with a strong finish; the same on every machine, unlike the standard one, whose algorithm may change.
@@ -121,8 +122,18 @@ fn author(pid: Pid, birth: u32, seq: u32) -> u64 {
 impl State {
     /// Two independent 64-bit hashes of everything that can influence the future; `None` if an oracle does not tell its state.
     pub(crate) fn fingerprint(&self) -> Option<u128> {
+        let mut names = self.kernel.names_by_path();
+        let ranks = self.ranks(&names);
+        let renamed = self.feed_oracles(&|pid| ranks.of(pid), true);
+        let (ranks, oracles) = match renamed {
+            Some(oracles) => (ranks, oracles),
+            None => (Ranks::default(), self.feed_oracles(&|pid| pid, false)?),
+        };
+        self.kernel.name_what_is_open(&mut names, &ranks);
         let mut state = Wide::new();
-        self.feed_fingerprint(&mut state)?;
+        oracles.hash(&mut state);
+        self.kernel.feed_fingerprint(&names, &ranks, &mut state);
+        self.feed_fingerprint(&ranks, &mut state);
         Some(state.wide())
     }
 
@@ -140,36 +151,46 @@ impl State {
         self.kernel.set_author(first);
     }
 
+    /// What the oracles remember. `None` if one of them does not tell, or not under other names.
+    fn feed_oracles(&self, renamed: &dyn Fn(Pid) -> Pid, under_ranks: bool) -> Option<u128> {
+        let mut state = Wide::new();
+        for judge in &self.judges.all {
+            let told = if under_ranks { judge.oracle.state_as(renamed) } else { judge.oracle.state() };
+            told?.hash(&mut state);
+        }
+        Some(state.wide())
+    }
+
     /// A task, or a process as a whole, by the name that it has in a fingerprint.
     pub(crate) fn name_in_fingerprint(&self, agent: u64) -> u64 {
         match super::agent::place(agent) {
-            (0, task) => hash(&self.name_of_task(task as TaskId)),
+            (0, task) => hash(&self.name_of_task(task as TaskId, &Ranks::default())),
             (_, pid) => hash(&pid),
         }
     }
 
     /// Which process, and the how many'th of its tasks.
-    fn name_of_task(&self, task: TaskId) -> (Pid, u32) {
+    fn name_of_task(&self, task: TaskId, ranks: &Ranks) -> (Pid, u32) {
         let task = &self.tasks[task as usize];
-        (task.pid, task.birth)
+        (ranks.of(task.pid), task.birth)
     }
 
-    fn name_of_op(&self, id: OpId) -> Option<(Pid, u32, u32)> {
+    fn name_of_op(&self, id: OpId, ranks: &Ranks) -> Option<(Pid, u32, u32)> {
         self.pending(id).map(|pending| match pending.owner {
             Owner::Task(task) => {
-                let (pid, birth) = self.name_of_task(task);
+                let (pid, birth) = self.name_of_task(task, ranks);
                 (pid, birth, pending.seq - self.tasks[task as usize].forgetting.operations)
             }
-            Owner::Process(pid) => (pid, 0, 0),
+            Owner::Process(pid) => (ranks.of(pid), 0, 0),
         })
     }
 
-    /// An operation, with what it is about named as above: tasks, semaphores, mutexes and notifications have numbers that depend on which
-    /// process came first.
+    /// An operation of a task, with what it is about named as above, but for the process, which is the task's own: tasks, semaphores, mutexes
+    /// and notifications have numbers that depend on which process came first.
     fn op_in_fingerprint(&self, op: &Op) -> u64 {
         match *op {
-            Op::Join { task } => hash(&(0, self.name_of_task(task))),
-            Op::Section { task } => hash(&(1, self.name_of_task(task))),
+            Op::Join { task } => hash(&(0, self.tasks[task as usize].birth)),
+            Op::Section { task } => hash(&(1, self.tasks[task as usize].birth)),
             Op::Acquire { semaphore, permits } => hash(&(2, birth(&self.semaphores, semaphore, |s| s.pid), permits)),
             Op::TryAcquire { semaphore, permits } => hash(&(3, birth(&self.semaphores, semaphore, |s| s.pid), permits)),
             Op::LockMutex { mutex } => hash(&(4, birth(&self.mutexes, mutex, |m| m.pid))),
@@ -197,11 +218,26 @@ impl State {
         self.remember_value(task, value);
     }
 
-    fn feed_fingerprint(&self, state: &mut Wide) -> Option<()> {
-        self.kernel.fingerprint(state);
+    /// A task, but for its process.
+    pub(super) fn feed_task(&self, id: TaskId, one: &mut Wide) {
+        let task = &self.tasks[id as usize];
+        (task.birth, task.past, task.phase, task.has_thread, task.aborting, task.completed).hash(one);
+        let ops = unordered(self.ops_of(id), |op, one| {
+            let pending = self.pending(op).expect("of a task");
+            let acted = pending.stage == Stage::Acted;
+            let outcome = acted.then(|| Self::outcome_in_fingerprint(&pending.op, &pending.outcome));
+            let told = self.op_in_fingerprint(&pending.op);
+            let seq = pending.seq - task.forgetting.operations;
+            (seq, told, pending.stage, outcome, task.occupied == Some(op)).hash(one);
+        });
+        ops.hash(one);
+    }
+
+    fn feed_fingerprint(&self, ranks: &Ranks, state: &mut Wide) {
         // Of a process that is dead, nothing is left but what its parent will be told. Destructors have no effect there.
         let acts = |pid: Pid| self.hosts[pid as usize].alive;
-        for host in &self.hosts {
+        for pid in ranks.in_order(self.hosts.len()) {
+            let host = &self.hosts[pid as usize];
             (host.alive, host.status, &host.stdout).hash(state);
             if !host.alive {
                 continue;
@@ -212,10 +248,10 @@ impl State {
                 (launch, transient).hash(state);
             }
             for &task in &host.pool_queue {
-                self.name_of_task(task).hash(state);
+                self.tasks[task as usize].birth.hash(state);
             }
             // Who is in line for a worker is a set: any of them may be next.
-            unordered(&host.ready, |&task, one| self.name_of_task(task).hash(one)).hash(state);
+            unordered(&host.ready, |&task, one| self.tasks[task as usize].birth.hash(one)).hash(state);
         }
         let counts = |id: &TaskId| {
             let task = &self.tasks[*id as usize];
@@ -224,45 +260,37 @@ impl State {
             !over && acts(task.pid)
         };
         let tasks = unordered((0..self.tasks.len() as TaskId).filter(counts), |id, one| {
-            let task = &self.tasks[id as usize];
-            (self.name_of_task(id), task.past, task.phase, task.has_thread, task.aborting, task.completed).hash(one);
-            let ops = unordered(self.ops_of(id), |op, one| {
-                let pending = self.pending(op).expect("of a task");
-                let acted = pending.stage == Stage::Acted;
-                let outcome = acted.then(|| Self::outcome_in_fingerprint(&pending.op, &pending.outcome));
-                let told = self.op_in_fingerprint(&pending.op);
-                let seq = pending.seq - task.forgetting.operations;
-                (seq, told, pending.stage, outcome, task.occupied == Some(op)).hash(one);
-            });
-            ops.hash(one);
+            ranks.of(self.tasks[id as usize].pid).hash(one);
+            self.feed_task(id, one);
         });
-        let of_processes = self.ops.iter().filter(|p| p.live && matches!(p.owner, Owner::Process(_)));
-        let of_processes = unordered(of_processes, |pending, one| {
-            (&pending.op, matches!(pending.stage, Stage::Queued)).hash(one);
+        let of_processes = self.ops.iter().filter(|p| p.live).filter_map(|pending| match pending.owner {
+            Owner::Process(pid) => Some((ranks.of(pid), pending)),
+            Owner::Task(_) => None,
+        });
+        let of_processes = unordered(of_processes, |(pid, pending), one| {
+            (pid, pending.op.name(), pending.stage == Stage::Queued).hash(one);
         });
         let semaphores = unordered((0..).zip(&self.semaphores).filter(|(_, s)| acts(s.pid)), |(id, s), one| {
-            (birth(&self.semaphores, id, |s| s.pid), s.free, s.queue.len()).hash(one);
-            s.queue.iter().for_each(|&(op, _)| self.name_of_op(op).hash(one));
+            (ranks.of(s.pid), birth(&self.semaphores, id, |s| s.pid), s.free, s.queue.len()).hash(one);
+            s.queue.iter().for_each(|&(op, _)| self.name_of_op(op, ranks).hash(one));
         });
         let mutexes = unordered((0..).zip(&self.mutexes).filter(|(_, m)| acts(m.pid)), |(id, m), one| {
-            let holder = m.holder.map(|task| self.name_of_task(task));
-            (birth(&self.mutexes, id, |m| m.pid), holder, m.past).hash(one);
-            m.queue.iter().for_each(|&op| self.name_of_op(op).hash(one));
+            let holder = m.holder.map(|task| self.name_of_task(task, ranks));
+            (ranks.of(m.pid), birth(&self.mutexes, id, |m| m.pid), holder, m.past).hash(one);
+            m.queue.iter().for_each(|&op| self.name_of_op(op, ranks).hash(one));
         });
         let notifies = unordered((0..).zip(&self.notifies).filter(|(_, n)| acts(n.pid)), |(id, n), one| {
-            (birth(&self.notifies, id, |n| n.pid), n.stored).hash(one);
-            n.queue.iter().for_each(|&op| self.name_of_op(op).hash(one));
+            (ranks.of(n.pid), birth(&self.notifies, id, |n| n.pid), n.stored).hash(one);
+            n.queue.iter().for_each(|&op| self.name_of_op(op, ranks).hash(one));
         });
         // Only how far away a timer is matters; the clock itself is in the past of whoever read it.
         let timers = unordered(&self.timers, |&(due, op), one| {
-            (due.saturating_sub(self.clock), self.name_of_op(op)).hash(one);
+            (due.saturating_sub(self.clock), self.name_of_op(op, ranks)).hash(one);
         });
-        let regions = unordered(self.regions.values(), |region, one| region.hash(one));
+        let regions = unordered(self.regions.values(), |(pid, kind, subject), one| {
+            (ranks.of(*pid), kind, subject).hash(one);
+        });
         (tasks, of_processes, semaphores, mutexes, notifies, timers, regions, self.faults).hash(state);
-        for judge in &self.judges.all {
-            judge.oracle.state()?.hash(state);
-        }
-        Some(())
     }
 }
 
@@ -271,8 +299,8 @@ pub(crate) fn unordered<T>(things: impl IntoIterator<Item = T>, feed: impl Fn(T,
     things.into_iter().fold(0, |sum: u128, thing| sum.wrapping_add(wide(|one| feed(thing, one))))
 }
 
-/// The process of the one of that number, and the how many'th of its kind it is there.
-fn birth<T>(all: &[T], number: u32, pid: impl Fn(&T) -> Pid) -> (Pid, usize) {
+/// The how many'th of its kind the one of that number is in its process.
+fn birth<T>(all: &[T], number: u32, pid: impl Fn(&T) -> Pid) -> usize {
     let own = pid(&all[number as usize]);
-    (own, all[..number as usize].iter().filter(|other| pid(other) == own).count())
+    all[..number as usize].iter().filter(|other| pid(other) == own).count()
 }

@@ -31,6 +31,21 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
+    /// For each process, the first one that it could change places with, if they are declared to be alike.
+    fn classes(&self, classes: &mut Vec<Option<u32>>) {
+        classes.clear();
+        // Who may be cancelled is said by name.
+        if self.processes.iter().all(|process| process.alike.is_none()) || !self.cancellable.is_empty() {
+            return;
+        }
+        let what = |process: &PlannedProcess| {
+            let PlannedProcess { workers, pool, nofile, may_fail, killable, env, alike, .. } = process;
+            (*workers, *pool, *nofile, *may_fail, *killable, env.clone(), *alike)
+        };
+        let first = |process| self.processes.iter().position(|other| what(other) == what(process));
+        classes.extend(self.processes.iter().map(|process| process.alike.and(first(process)).map(|pid| pid as u32)));
+    }
+
     /// The same without a process; the same, if there is none of that name.
     pub(crate) fn without(mut self, process: &str) -> Self {
         self.processes.retain(|planned| *planned.name != *process);
@@ -50,6 +65,8 @@ pub(crate) struct PlannedProcess {
     pub(crate) killable: bool,
     pub(crate) args: Arc<Vec<String>>,
     pub(crate) env: Arc<BTreeMap<String, String>>,
+    /// Those with the same number run the same body, and do not know which they are.
+    pub(crate) alike: Option<u32>,
 }
 
 /// Who picks the next step.
@@ -127,6 +144,7 @@ impl Machine {
         state.time = plan.time;
         state.shared_memory = plan.shared_memory;
         state.cancellable = plan.cancellable.clone();
+        plan.classes(&mut state.alike);
         state.programs = plan.programs.clone();
         for process in &plan.processes {
             state.kernel.set_author(super::fingerprint::author_of_process(state.hosts.len() as u32));

@@ -19,6 +19,7 @@ mod names;
 mod operation;
 mod stage;
 pub(crate) mod state;
+mod symmetry;
 mod sync;
 pub(crate) mod touch;
 mod view;

@@ -259,6 +259,8 @@ pub(crate) struct State {
 
     pub(crate) faults: Faults,
     pub(crate) cancellable: Arc<[String]>,
+    /// By process of the scenario: which others it is like.
+    pub(crate) alike: Vec<Option<u32>>,
     pub(crate) time: Time,
     pub(crate) programs: Arc<BTreeMap<String, Program>>,
     /// What the machine polls with. A task that waits with it need not be told through it: the machine knows whom to poll.
@@ -312,6 +314,7 @@ impl Default for State {
             live: 0,
             faults: Faults::default(),
             cancellable: Arc::from([]),
+            alike: Vec::new(),
             time: Time::Free,
             programs: Arc::default(),
             polls: None,

@@ -7,11 +7,12 @@
 use std::hash::{Hash, Hasher};
 
 use super::processes::{Life, Proc};
-use super::{Inode, Kernel, Node, ROOT, RangeOwner};
+use super::{Inode, Kernel, Node, Pid, ROOT, RangeOwner};
 use crate::sim::fingerprint::{hash, unordered};
+use crate::sim::symmetry::Ranks;
 
 /// What everything is called.
-struct Names {
+pub(crate) struct Names {
     inodes: Vec<u64>,
     descriptions: Vec<u64>,
 }
@@ -31,7 +32,8 @@ impl Kernel {
         self.inodes.iter_mut().filter(move |inode| inode.number == number)
     }
 
-    fn names(&self) -> Names {
+    /// Names for what a path leads to.
+    pub(crate) fn names_by_path(&self) -> Names {
         let mut names = Names { inodes: vec![0; self.inodes.len()], descriptions: vec![0; self.descriptions.len()] };
         let mut stack = vec![(ROOT, 1)];
         while let Some((ino, name)) = stack.pop() {
@@ -43,23 +45,46 @@ impl Kernel {
                 }
             }
         }
-        for (pid, process) in self.processes.iter().enumerate() {
+        names
+    }
+
+    /// Names for what only a descriptor leads to.
+    pub(crate) fn name_what_is_open(&self, names: &mut Names, ranks: &Ranks) {
+        for pid in ranks.in_order(self.processes.len()) {
+            let process = &self.processes[pid as usize];
             let open = process.table.iter().enumerate().filter_map(|(fd, d)| d.map(|d| (fd, d.ofd)));
             for (fd, ofd) in open {
-                let name = hash(&(pid, fd));
-                names.descriptions[ofd as usize] |= if names.descriptions[ofd as usize] == 0 { name } else { 0 };
-                let inode = &mut names.inodes[self.descriptions[ofd as usize].inode as usize];
-                *inode |= if *inode == 0 { name } else { 0 };
+                let name = hash(&(ranks.of(pid), fd));
+                let inode = self.descriptions[ofd as usize].inode;
+                for unnamed in [&mut names.descriptions[ofd as usize], &mut names.inodes[inode as usize]] {
+                    *unnamed |= if *unnamed == 0 { name } else { 0 };
+                }
             }
             let cwd = &mut names.inodes[process.cwd as usize];
-            *cwd |= if *cwd == 0 { hash(&(pid, "cwd")) } else { 0 };
+            *cwd |= if *cwd == 0 { hash(&(ranks.of(pid), "cwd")) } else { 0 };
         }
-        names
+    }
+
+    /// What a process has open, by path.
+    pub(crate) fn colour(&self, names: &Names, pid: Pid) -> u64 {
+        let open = self.process(pid).table.iter().map(|descriptor| {
+            descriptor.map(|descriptor| {
+                let d = &self.descriptions[descriptor.ofd as usize];
+                (names.inodes[d.inode as usize], d.offset, d.lock)
+            })
+        });
+        hash(&(self.process(pid).life, open.collect::<Vec<_>>()))
     }
 
     /// Feeds everything that can influence the future to `state`; what is kept for reports only is left out.
     pub fn fingerprint(&self, state: &mut impl Hasher) {
-        let names = self.names();
+        let (mut names, ranks) = (self.names_by_path(), Ranks::default());
+        self.name_what_is_open(&mut names, &ranks);
+        self.feed_fingerprint(&names, &ranks, state);
+    }
+
+    /// The same, with these names.
+    pub(crate) fn feed_fingerprint(&self, names: &Names, ranks: &Ranks, state: &mut impl Hasher) {
         let alive = self.inodes.iter().enumerate().filter(|(_, inode)| inode.node != Node::Free);
         let inodes = unordered(alive, |(ino, inode), one| {
             // Its locks are those of its descriptions.
@@ -72,7 +97,7 @@ impl Kernel {
             }
             for lock in &inode.ranges {
                 let owner = match lock.owner {
-                    RangeOwner::Process(pid) => (0, u64::from(pid)),
+                    RangeOwner::Process(pid) => (0, u64::from(ranks.of(pid))),
                     RangeOwner::Description(ofd) => (1, names.descriptions[ofd as usize]),
                 };
                 (lock.number, owner, lock.mode, lock.span).hash(one);
@@ -85,7 +110,9 @@ impl Kernel {
             (d.offset, d.lock, d.lost, d.refs).hash(one);
         });
         (inodes, descriptions).hash(state);
-        self.processes.iter().for_each(|process| process.fingerprint(&names, state));
+        for pid in ranks.in_order(self.processes.len()) {
+            self.process(pid).fingerprint(names, state);
+        }
         // A number that somebody remembers may be given to another file: which one gets it depends on all that are free.
         let free = || self.free_inodes.iter().map(|&ino| &self.inodes[ino as usize]);
         if free().any(|inode| inode.known > 0) {

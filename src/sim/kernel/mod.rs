@@ -29,6 +29,7 @@ use crate::world::{Errno, FileId, LockMode};
 
 pub use descriptors::{OpenHow, Opened};
 use entries::Entries;
+pub(crate) use fingerprint::Names;
 pub use ground::Ground;
 pub use io::Whence;
 pub use names::RenameFlags;

@@ -178,6 +178,14 @@ impl SimWorld {
     }
 }
 
+impl SimWorld {
+    fn asks_who_it_is(&self) {
+        let alike =
+            OnStage::enter().is_some_and(|machine| machine.alike.get(self.pid as usize).copied().flatten().is_some());
+        assert!(!alike, "a process that is declared to be like others asked who it is: see Scenario::alike");
+    }
+}
+
 impl Clock for SimWorld {
     fn now(&self) -> Duration {
         let mut state = self.machine();
@@ -205,9 +213,11 @@ impl Clock for SimWorld {
 
 impl Process for SimWorld {
     fn process_id(&self) -> u32 {
+        self.asks_who_it_is();
         self.pid
     }
     fn args(&self) -> Vec<String> {
+        self.asks_who_it_is();
         self.machine().hosts[self.pid as usize].args.to_vec()
     }
     fn var(&self, name: &str) -> Option<String> {
