@@ -46,11 +46,9 @@ impl State {
         let pid = self.tasks[task as usize].pid;
         match *op {
             Op::Flock { fd, mode, .. } => {
-                self.kernel.used_by(pid, fd, task);
-                self.watch_inode(id, self.kernel.inode_of(pid, fd).unwrap_or_default());
-                if !self.evaluate(id) {
-                    self.lock_waits(id, pid, task, fd, mode);
-                }
+                let (inode, could) = self.kernel.lock_asked_by(pid, fd, mode, task);
+                self.watch_inode(id, inode);
+                if could { self.enable(id) } else { self.lock_waits(id, pid, task, fd, mode) }
             }
             Op::Read { fd, .. } | Op::Write { fd, .. } => {
                 if let Some(pipe) = self.kernel.pipe_used_by(pid, fd, task) {
@@ -77,6 +75,7 @@ impl State {
             }
             Op::Sleep { .. } if self.time == Time::Free => self.enable(id),
             Op::Sleep { due } | Op::Deadline { due } => {
+                self.is_plain = false;
                 self.timers.insert((due, id));
             }
             Op::Section { task: section } => {
@@ -264,7 +263,7 @@ impl State {
         if let Err(errno) = outcome {
             self.call_failed(pid, task, self.ops[id.slot as usize].op, errno);
         }
-        self.return_from_call(id, outcome)
+        self.return_from_call(id, task, outcome).then_some(task)
     }
 
     #[cold]
@@ -277,22 +276,16 @@ impl State {
 
     /// `None`: it waits on (the second half of a conversion).
     fn flock(&mut self, id: OpId, task: TaskId, pid: u32, fd: u32, mode: LockMode) -> Option<Outcome> {
-        match self.kernel.begin_conversion(pid, fd, mode) {
-            Err(errno) => {
-                self.unwatch_inode(id);
-                return Some(Err(errno));
-            }
-            Ok(None) => {}
-            Ok(Some(old)) => self.emit_unlocked(pid, task, fd, old),
+        let granted = match self.kernel.lock_at_once(pid, fd, mode, task, self.step) {
+            true => Ok(true),
+            false => self.convert(pid, task, fd, mode),
+        };
+        if granted != Ok(false) {
+            self.unwatch_inode(id);
         }
-        match self.kernel.grant(pid, fd, mode, task, self.step) {
-            Err(errno) => {
-                self.unwatch_inode(id);
-                Some(Err(errno))
-            }
+        match granted {
+            Err(errno) => Some(Err(errno)),
             Ok(true) => {
-                self.unwatch_inode(id);
-                self.kernel.used_by(pid, fd, task);
                 if self.wants(Kinds::LOCKS)
                     && let Ok((path, file, ofd)) = self.kernel.describe(pid, fd)
                 {
@@ -310,6 +303,18 @@ impl State {
                 None
             }
         }
+    }
+
+    /// The attempt, which gives an old lock up, and the grant.
+    fn convert(&mut self, pid: u32, task: TaskId, fd: u32, mode: LockMode) -> Result<bool, Errno> {
+        if let Some(old) = self.kernel.begin_conversion(pid, fd, mode)? {
+            self.emit_unlocked(pid, task, fd, old);
+        }
+        let granted = self.kernel.grant(pid, fd, mode, task, self.step)?;
+        if granted {
+            self.kernel.used_by(pid, fd, task);
+        }
+        Ok(granted)
     }
 
     fn emit_unlocked(&mut self, pid: u32, task: TaskId, fd: u32, mode: LockMode) {

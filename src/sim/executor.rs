@@ -10,7 +10,7 @@ use smallvec::SmallVec;
 
 use super::depend::{Access, Moment, Resource};
 use super::kernel::Pid;
-use super::operation::{Owner, Ret};
+use super::operation::{OpId, Owner, Ret};
 use super::state::{Phase, State, Task, TaskFuture, TaskId};
 use crate::oracle::{Violation, ViolationKind};
 use crate::world::{Kinds, Thread, What};
@@ -219,9 +219,18 @@ impl State {
         }
         debug_assert!(task.has_thread && task.phase == Phase::Scheduled);
         (task.phase, task.poll_again) = (Phase::Running, false);
-        self.current = Some(id);
+        (self.current, self.returned) = (Some(id), OpId::NONE);
         self.begin_part(id);
         true
+    }
+
+    /// The same after the return of a system call.
+    #[inline(always)]
+    pub(crate) fn go_on(&mut self, id: TaskId) -> bool {
+        let returned = self.returned;
+        let enters = self.enter(id);
+        self.returned = returned;
+        enters
     }
 
     /// After a poll that came to no end. `true`: poll again at once.

@@ -3,15 +3,16 @@
 //! Polling is local: between two announcements a task touches nothing that others see. So whatever has become runnable is polled at
 //! once, without a choice, until every task has announced what it will do next; only then is there something to choose.
 
+use std::any::Any;
 use std::collections::BTreeMap;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Wake, Waker};
 
-use super::kernel::Kernel;
+use super::kernel::{Kernel, Pid};
 use super::stage::perform;
-use super::state::{Body, Choice, Faults, Phase, Program, State, TaskFuture, TaskId, Time};
+use super::state::{Body, Choice, Faults, Host, Phase, Program, State, TaskFuture, TaskId, Time};
 use super::world::SimWorld;
 use crate::oracle::{Violation, ViolationKind};
 
@@ -96,13 +97,15 @@ pub(crate) struct Machine {
     futures: Vec<Option<TaskFuture>>,
     woken: Arc<SelfWake>,
     waker: Waker,
+    /// How many processes of the plan have been started.
+    started: Pid,
 }
 
 impl Default for Machine {
     fn default() -> Self {
         let woken = Arc::new(SelfWake(AtomicBool::new(false)));
         let waker = Waker::from(woken.clone());
-        Machine { state: Some(Box::default()), futures: Vec::new(), woken, waker }
+        Machine { state: Some(Box::default()), futures: Vec::new(), woken, waker, started: 0 }
     }
 }
 
@@ -119,25 +122,86 @@ impl Machine {
 
     /// Loads the plan and lets every process come to its first announcements.
     pub(crate) fn begin(&mut self, plan: &Plan) {
-        let polls = self.waker.clone();
-        let state = self.state_mut();
+        self.load(plan);
+        self.catching(|machine| machine.start(plan));
+    }
+
+    /// The machine as it is before anything has happened.
+    fn load(&mut self, plan: &Plan) {
+        let waker = &self.waker;
+        let state = self.state.as_mut().expect("back after every poll");
         state.reset(&plan.files);
-        state.polls = Some(polls);
+        state.polls.get_or_insert_with(|| waker.clone());
         state.faults = plan.faults;
+        state.is_plain = plan.faults == Faults::default();
         state.time = plan.time;
         state.shared_memory = plan.shared_memory;
-        state.cancellable = plan.cancellable.clone();
-        state.programs = plan.programs.clone();
-        for process in &plan.processes {
-            state.kernel.new_process(process.nofile);
-            let (args, env) = (process.args.clone(), process.env.clone());
-            let host = state.add_host(process.name.clone(), process.workers, process.pool, args, env);
-            (host.may_fail, host.killable) = (process.may_fail, process.killable);
+        // What is shared is counted, and most executions are of the plan of the one before.
+        if !Arc::ptr_eq(&state.cancellable, &plan.cancellable) {
+            state.cancellable = plan.cancellable.clone();
         }
+        if !Arc::ptr_eq(&state.programs, &plan.programs) {
+            state.programs = plan.programs.clone();
+        }
+        state.hosts.truncate(plan.processes.len());
         for (pid, process) in plan.processes.iter().enumerate() {
-            state.pending_mains.push_back((pid as u32, process.body.clone()));
+            state.kernel.new_process(process.nofile);
+            match state.hosts.get_mut(pid) {
+                Some(host) if host.is_of(process) => host.restart(process),
+                other => {
+                    let host = Host::of(process);
+                    match other {
+                        Some(host_before) => *host_before = host,
+                        None => state.hosts.push(host),
+                    }
+                }
+            }
         }
-        self.settle();
+        self.started = 0;
+    }
+
+    /// Starts the first tasks of the processes that are left to be started, one after the other, and lets them come to their first
+    /// announcements.
+    fn start(&mut self, plan: &Plan) {
+        loop {
+            self.settle();
+            let pid = self.started;
+            let Some(process) = plan.processes.get(pid as usize) else { return };
+            self.started += 1;
+            self.start_main(pid, &process.body);
+        }
+    }
+
+    fn start_main(&mut self, pid: Pid, body: &Body) {
+        let state = self.state_mut();
+        let world = SimWorld::new(state.execution, pid);
+        let future = perform(&mut self.state, || body(world));
+        let state = self.state_mut();
+        if state.hosts[pid as usize].alive {
+            state.start_main(pid, future);
+        }
+    }
+
+    /// Does `work`, which can be interrupted by the panic of a task, and is then gone on with by doing it once more. One net for a whole
+    /// execution: to spread one under every poll costs a tenth of a step.
+    #[inline(always)]
+    fn catching<T>(&mut self, mut work: impl FnMut(&mut Machine) -> T) -> T {
+        loop {
+            match catch_unwind(AssertUnwindSafe(|| work(self))) {
+                Ok(value) => return value,
+                Err(why) => self.panicked(why),
+            }
+        }
+    }
+
+    /// The task that was being polled has panicked. If there was none, it is not for us to catch.
+    #[cold]
+    fn panicked(&mut self, why: Box<dyn Any + Send>) {
+        let state = self.state.as_mut().expect("back after every poll");
+        let Some(id) = state.current.take() else { resume_unwind(why) };
+        let (name, text) = (state.task_name(id), panic_text(why.as_ref()));
+        state.violate(Violation::new(ViolationKind::Panic, format!("{name} panicked: {text}")));
+        state.doom(id);
     }
 
     /// Polls whatever can be polled, until there is something to choose.
@@ -158,57 +222,36 @@ impl Machine {
             if let Some(id) = state.doomed.pop() {
                 self.drop_task(id);
             } else if let Some(id) = state.run_queue.pop_front() {
-                self.poll(id);
+                if state.enter(id) { self.poll(id) } else { self.drop_task(id) }
             } else if let Some((pid, body)) = state.pending_mains.pop_front() {
-                let world = SimWorld::new(state.execution, pid);
-                let future = perform(&mut self.state, || body(world));
-                let state = self.state_mut();
-                if state.hosts[pid as usize].alive {
-                    state.start_main(pid, future);
-                }
+                self.start_main(pid, &body);
             } else {
                 return;
             }
         }
     }
 
+    /// Polls a task that has entered.
     #[inline(always)]
     fn poll(&mut self, id: TaskId) {
-        let state = self.state.as_mut().expect("back after every poll");
-        if !state.enter(id) {
-            return self.drop_task(id);
-        }
-        let future = &mut self.futures[id as usize];
         let mut wakes = 0;
         loop {
             self.woken.0.store(false, Ordering::Relaxed);
-            let polled = perform(&mut self.state, || {
-                catch_unwind(AssertUnwindSafe(|| {
-                    let polling = future.as_mut().expect("a live task has a future").as_mut();
-                    let ended = polling.poll(&mut Context::from_waker(&self.waker)).is_ready();
-                    if ended {
-                        // Destructors of what the task captured belong to its last step.
-                        *future = None;
-                    }
-                    ended
-                }))
+            let (future, waker) = (&mut self.futures[id as usize], &self.waker);
+            let ended = perform(&mut self.state, || {
+                let polling = future.as_mut().expect("a live task has a future").as_mut();
+                let ended = polling.poll(&mut Context::from_waker(waker)).is_ready();
+                if ended {
+                    // Destructors of what the task captured belong to its last step.
+                    *future = None;
+                }
+                ended
             });
             let state = self.state.as_mut().expect("back after every poll");
-            match polled {
-                Ok(false) => {}
-                Ok(true) => {
-                    state.finished(id, true);
-                    state.settle();
-                    return;
-                }
-                Err(why) => {
-                    let text = panic_text(why.as_ref());
-                    let name = state.task_name(id);
-                    state.violate(Violation::new(ViolationKind::Panic, format!("{name} panicked: {text}")));
-                    state.doom(id);
-                    state.current = None;
-                    return;
-                }
+            if ended {
+                state.finished(id, true);
+                state.settle();
+                return;
             }
             state.settle();
             if self.woken.0.load(Ordering::Relaxed) {
@@ -245,15 +288,24 @@ impl Machine {
     }
 
     /// Does what was chosen, and lets everybody come to the next announcement.
-    #[inline(always)]
+    #[cfg(any(feature = "shuttle", feature = "loom"))]
     pub(crate) fn take(&mut self, choice: Choice, value: &mut dyn FnMut(u32) -> u32) {
+        let mut choice = Some(choice);
+        self.catching(|machine| match choice.take() {
+            Some(choice) => machine.step(choice, value),
+            None => machine.settle(),
+        });
+    }
+
+    #[inline(always)]
+    fn step(&mut self, choice: Choice, value: &mut dyn FnMut(u32) -> u32) {
         let state = self.state_mut();
         state.step += 1;
         state.touch_by(choice);
         match choice {
             Choice::Act(op) => {
                 if let Some(task) = state.act(op, value) {
-                    self.poll(task);
+                    if state.go_on(task) { self.poll(task) } else { self.drop_task(task) }
                 }
             }
             Choice::Resume(task) => state.resume(task),
@@ -265,23 +317,26 @@ impl Machine {
     }
 
     /// How the execution stands: `Some` once it is over, otherwise the choices are ready.
-    #[inline(always)]
+    #[cfg(any(feature = "shuttle", feature = "loom"))]
     pub(crate) fn standing(&mut self, steps_max: u64) -> Option<End> {
         self.state_mut().standing(steps_max)
     }
 
     /// One execution from start to end.
     pub(crate) fn run(&mut self, plan: &Plan, chooser: &mut (impl Chooser + ?Sized)) -> End {
-        self.begin(plan);
-        let end = loop {
-            if let Some(end) = self.standing(plan.steps_max) {
-                break end;
+        self.load(plan);
+        let end = self.catching(|machine| {
+            machine.start(plan);
+            loop {
+                let state = machine.state_mut();
+                if let Some(end) = state.standing(plan.steps_max) {
+                    return end;
+                }
+                let Some(at) = chooser.pick(state) else { return End::Cut };
+                let choice = state.choice(at);
+                machine.step(choice, &mut |of| chooser.value(of));
             }
-            let state = self.state_mut();
-            let Some(at) = chooser.pick(state) else { break End::Cut };
-            let choice = state.choice(at);
-            self.take(choice, &mut |of| chooser.value(of));
-        };
+        });
         chooser.ended(self.state());
         self.switch_off();
         end
@@ -313,7 +368,7 @@ impl Machine {
 }
 
 /// What a panic said.
-pub(crate) fn panic_text(why: &(dyn std::any::Any + Send)) -> String {
+pub(crate) fn panic_text(why: &(dyn Any + Send)) -> String {
     let text = why.downcast_ref::<&str>().map(ToString::to_string);
     text.or_else(|| why.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no message".into())
 }
@@ -329,11 +384,9 @@ impl State {
     #[inline(always)]
     fn standing(&mut self, steps_max: u64) -> Option<End> {
         let in_the_middle = self.judges.violation.is_none() && self.live > 0 && self.step < steps_max;
-        let plain = self.timers.is_empty() && self.faults == Faults::default();
-        if in_the_middle && plain && !self.enabled.is_empty() {
+        if in_the_middle && self.is_plain && !self.enabled.is_empty() {
             // The usual case: nothing to choose but who goes on.
-            self.due.clear();
-            self.fault_choices.clear();
+            debug_assert!(self.timers.is_empty() && self.due.is_empty() && self.fault_choices.is_empty());
             return None;
         }
         self.standing_in_detail(steps_max)

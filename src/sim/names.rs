@@ -4,6 +4,7 @@
 //! once, for as long as the machine exists, so that an operation is a few words that can be copied. Equal numbers are equal names within
 //! one machine, and no more than that: nothing may depend on which number a name has.
 
+use std::fmt;
 use std::hash::{Hash as _, Hasher as _};
 use std::ops::Index;
 use std::sync::Arc;
@@ -45,6 +46,18 @@ fn look(bytes: &[u8]) -> usize {
     (bytes.len() * 16 + usize::from(last)) % RECENT
 }
 
+impl<T: ?Sized> Clone for Met<T> {
+    fn clone(&self) -> Self {
+        Met { all: self.all.clone(), numbers: self.numbers.clone(), recent: self.recent }
+    }
+}
+
+impl<T: ?Sized + fmt::Debug> fmt::Debug for Met<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(&self.all).finish()
+    }
+}
+
 impl<T: ?Sized> Default for Met<T> {
     fn default() -> Self {
         Met { all: Vec::new(), numbers: HashTable::new(), recent: [0; RECENT] }
@@ -81,13 +94,19 @@ where
 }
 
 /// All names that a machine has met.
-#[derive(Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Names(Met<str>);
 
 impl Names {
     /// The number of a name.
     pub(crate) fn number(&mut self, name: &str) -> Name {
         Name(self.0.number(name))
+    }
+
+    /// The name itself, as it is kept.
+    pub(crate) fn shared(&mut self, name: &str) -> Arc<str> {
+        let name = self.number(name);
+        self[name].clone()
     }
 }
 

@@ -213,11 +213,15 @@ impl Judges {
 
 /// How many executions there have been in this program. Nothing but the identity of handles depends on it.
 static EXECUTIONS: AtomicU64 = AtomicU64::new(1);
+/// How many numbers a machine takes of it at a time: threads that all count with it wait for each other.
+const NUMBERS: u64 = 1 << 16;
 
 /// See the [module documentation](self).
 pub(crate) struct State {
     /// Tells the handles of this execution from those of earlier ones.
     pub(crate) execution: u64,
+    /// The numbers of the next ones.
+    numbers: std::ops::Range<u64>,
     pub(crate) kernel: Kernel,
     /// Kept from one execution to the next, as are `written` and `launches`.
     pub(crate) names: Names,
@@ -237,6 +241,8 @@ pub(crate) struct State {
 
     /// Operations that could act now.
     pub(crate) enabled: Vec<OpId>,
+    /// There has been no timer yet, and there can be no fault: all that is offered is who goes on.
+    pub(crate) is_plain: bool,
     /// Timers that are due next, offered when nothing else can happen.
     pub(crate) due: Vec<OpId>,
     pub(crate) timers: BTreeSet<(Duration, OpId)>,
@@ -247,6 +253,9 @@ pub(crate) struct State {
     pub(crate) watching: Vec<Vec<OpId>>,
 
     pub(crate) current: Option<TaskId>,
+    /// The operation whose return the running task is polled for, until it fetches the result or announces something else: nothing is in
+    /// the way of that.
+    pub(crate) returned: OpId,
     pub(crate) run_queue: VecDeque<TaskId>,
     pub(crate) fresh: Vec<(TaskId, TaskFuture)>,
     pub(crate) doomed: Vec<TaskId>,
@@ -281,6 +290,7 @@ impl Default for State {
     fn default() -> Self {
         State {
             execution: 0,
+            numbers: 0..0,
             kernel: Kernel::default(),
             names: Names::default(),
             written: Written::default(),
@@ -297,12 +307,14 @@ impl Default for State {
             regions: BTreeMap::new(),
             next_region: 0,
             enabled: Vec::new(),
+            is_plain: true,
             due: Vec::new(),
             timers: BTreeSet::new(),
             hungry: Vec::new(),
             fault_choices: Vec::new(),
             watching: Vec::new(),
             current: None,
+            returned: OpId::NONE,
             run_queue: VecDeque::new(),
             fresh: Vec::new(),
             doomed: Vec::new(),
@@ -331,9 +343,12 @@ impl State {
         if let Some(footprint) = &mut self.footprint {
             *footprint = Footprint::default();
         }
-        self.execution = EXECUTIONS.fetch_add(1, Ordering::Relaxed);
+        self.execution = self.numbers.next().unwrap_or_else(|| {
+            let first = EXECUTIONS.fetch_add(NUMBERS, Ordering::Relaxed);
+            self.numbers = first + 1..first + NUMBERS;
+            first
+        });
         self.kernel.reset_to(start);
-        self.hosts.clear();
         self.tasks.clear();
         // The same slots in the same order, whatever the last execution needed.
         self.free_ops.clear();
@@ -350,7 +365,8 @@ impl State {
         self.hungry.clear();
         self.fault_choices.clear();
         self.watching.iter_mut().for_each(Vec::clear);
-        (self.current, self.live, self.off, self.workers_blocked_peak) = (None, 0, false, 0);
+        (self.current, self.returned, self.live) = (None, OpId::NONE, 0);
+        (self.off, self.workers_blocked_peak) = (false, 0);
         self.run_queue.clear();
         self.fresh.clear();
         self.doomed.clear();

@@ -77,7 +77,7 @@ impl Chooser for Sampler {
         if let Some(strike) = self.strikes.due(state) {
             return Some(strike);
         }
-        let among = state.choice_count() - state.fault_count();
+        let among = state.usual_count();
         Some(match &mut self.walk {
             Walk::Random(rng) => rng.below(among),
             Walk::Burst(burst) => burst.pick(state, among),

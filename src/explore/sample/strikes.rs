@@ -26,6 +26,9 @@ impl Strikes {
     /// The position of the fault that strikes now, if one does.
     #[inline(always)]
     pub(super) fn due(&mut self, state: &State) -> Option<usize> {
+        if self.at.is_empty() {
+            return None;
+        }
         let now = self.step;
         self.step += 1;
         let faults = state.fault_count();

@@ -88,7 +88,7 @@ impl Kernel {
             lock: None,
             lost: None,
             refs: 0,
-            path,
+            path: Some(path),
             locker: u32::MAX,
             since: 0,
         };
@@ -146,7 +146,7 @@ impl Kernel {
                 let empty = self.empty_file();
                 let ino = self.new_inode(empty, 1);
                 self.inodes[ino as usize].executable = how.mode & 0o111 != 0;
-                self.add_name(place.dir, place.name, ino);
+                self.add_name(place.dir, &place.name, ino);
                 (ino, true)
             }
         };
@@ -176,10 +176,8 @@ impl Kernel {
     pub(super) fn open_standard(&mut self, pid: Pid) {
         let ofd = self.new_description(NULL, true, true, self.null.clone());
         self.descriptions[ofd as usize].refs = 3;
-        let process = self.process_mut(pid);
-        for number in 0..3 {
-            process.put(number, Descriptor { ofd, close_on_exec: false, passed: false, user: u32::MAX });
-        }
+        let standard = Descriptor { ofd, close_on_exec: false, passed: false, user: u32::MAX };
+        self.process_mut(pid).start_with([standard; 3]);
     }
 
     /// A descriptor of something that is no file: a pidfd.
@@ -238,7 +236,7 @@ impl Kernel {
     pub fn describe(&self, pid: Pid, fd: u32) -> Call<(Arc<str>, FileId, Ofd)> {
         let ofd = self.ofd(pid, fd)?;
         let d = &self.descriptions[ofd as usize];
-        Ok((d.path.clone(), Self::file_id(d.inode), ofd))
+        Ok((d.path().clone(), Self::file_id(d.inode), ofd))
     }
 
     /// close(2).
@@ -247,7 +245,9 @@ impl Kernel {
         let ofd = descriptor.ofd;
         let d = &mut self.descriptions[ofd as usize];
         d.refs -= 1;
-        let (path, inode, last) = (d.path.clone(), d.inode, d.refs == 0);
+        let (inode, last) = (d.inode, d.refs == 0);
+        let path = if last { d.path.take() } else { d.path.clone() };
+        let path = path.expect("a description that is open");
         let (read, write, path_only, is_locked) = (d.read, d.write, d.path_only, d.lock.or(d.lost).is_some());
         let has_ranges = !self.inodes[inode as usize].ranges.is_empty();
         if has_ranges && !path_only {

@@ -25,6 +25,7 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
+use super::names::Names;
 use crate::world::{Errno, FileId, LockMode};
 
 pub use descriptors::{OpenHow, Opened};
@@ -100,8 +101,8 @@ struct Description {
     lost: Option<LockMode>,
     /// Descriptors, in all processes, that refer to it; free at zero.
     refs: u32,
-    /// As it was opened; for reports.
-    path: Arc<str>,
+    /// As it was opened; for reports. None once it is free.
+    path: Option<Arc<str>>,
     /// Who locked it (an opaque number of the caller's) and at which step; for reports.
     locker: u32,
     since: u64,
@@ -158,6 +159,8 @@ pub struct Kernel {
     spare_tables: Vec<Vec<Option<Descriptor>>>,
     /// What the standard descriptors are open on.
     null: Arc<str>,
+    /// Names that files were given: an exploration gives the same ones in every execution.
+    known: Names,
 }
 
 /// Puts a number among those to be given again. The lowest comes first, whatever the order of death: states that differ only in it
@@ -190,7 +193,15 @@ impl Default for Kernel {
             spare_contents: Vec::new(),
             spare_tables: Vec::new(),
             null: "/dev/null".into(),
+            known: Names::default(),
         }
+    }
+}
+
+impl Description {
+    /// The path that it was opened under.
+    fn path(&self) -> &Arc<str> {
+        self.path.as_ref().expect("a description that is open")
     }
 }
 
@@ -223,8 +234,13 @@ impl Kernel {
                 (mine, theirs) => mine.clone_from(theirs),
             }
             (mine.nlink, mine.open, mine.executable) = (theirs.nlink, theirs.open, theirs.executable);
-            mine.locks.clone_from(&theirs.locks);
-            mine.ranges.clone_from(&theirs.ranges);
+            // Nothing for nothing is the usual case, and copying it is not free.
+            if !(mine.locks.is_empty() && theirs.locks.is_empty()) {
+                mine.locks.clone_from(&theirs.locks);
+            }
+            if !(mine.ranges.is_empty() && theirs.ranges.is_empty()) {
+                mine.ranges.clone_from(&theirs.ranges);
+            }
         }
         inodes.extend(start.inodes[inodes.len()..].iter().cloned());
         free_inodes.clone_from(&start.free_inodes);

@@ -56,14 +56,14 @@ enum Stage {
 }
 
 /// One operation, from announcement to value.
-struct Operation<T> {
+struct Operation<F> {
     world: SimWorld,
     stage: Stage,
     /// What its result is to the caller.
-    value: fn(&SimWorld, Ret) -> T,
+    value: F,
 }
 
-impl<T> Future for Operation<T> {
+impl<T, F: Fn(&SimWorld, Ret) -> T + Unpin> Future for Operation<F> {
     type Output = Result<T>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<T>> {
@@ -91,7 +91,7 @@ impl<T> Future for Operation<T> {
     }
 }
 
-impl<T> Drop for Operation<T> {
+impl<F> Drop for Operation<F> {
     fn drop(&mut self) {
         if let Stage::Announced(id) = self.stage {
             self.world.retract(id);
@@ -130,7 +130,7 @@ impl SimWorld {
     }
 
     /// An operation, and what its result is to the caller. An error names what it was about.
-    fn call<T>(&self, op: Op, value: fn(&SimWorld, Ret) -> T) -> Operation<T> {
+    fn call<T, F: Fn(&SimWorld, Ret) -> T + Unpin>(&self, op: Op, value: F) -> Operation<F> {
         Operation { world: self.clone(), stage: Stage::New(op), value }
     }
 
@@ -139,7 +139,7 @@ impl SimWorld {
     }
 
     /// One without a value.
-    fn effect(&self, op: Op) -> Operation<()> {
+    fn effect(&self, op: Op) -> impl Future<Output = Result<()>> + Send + use<> {
         self.call(op, |_, _| ())
     }
 
