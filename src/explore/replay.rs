@@ -48,6 +48,9 @@ pub(crate) enum Deviation {
 /// The position of the choice that needs no deviation: whoever went last goes on; if it cannot, the oldest that can. Faults never
 /// happen by themselves.
 pub(super) fn default_choice(state: &State, last: Option<u64>) -> usize {
+    if let Some(at) = last.and_then(|last| state.oldest_of(last)) {
+        return at;
+    }
     let rank = |at: usize| {
         let choice = state.choice(at);
         let agent = state.agent(choice);

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use super::depend::{Access, Resource};
 use super::kernel::{Ino, Kernel, Opened};
-use super::names::Data;
+use super::names::{Data, Name};
 use super::operation::{Large, Op, OpId, Outcome, Owner, Pending, Ret, Stage};
 use super::state::{Phase, State, TaskId, Time};
-use crate::world::{Errno, Kinds, LockMode, Thread, What};
+use crate::world::{Errno, Kinds, LockMode, OpenOptions, Thread, What};
 
 impl State {
     /// Operations in which there is nothing to choose are done at their announcement.
@@ -255,6 +255,7 @@ impl State {
                 self.write(pid, task, fd, data)
             }
             Op::Unlock { fd } => self.unlock(pid, task, fd),
+            Op::Open { path, options } => self.open(pid, task, path, options),
             op => {
                 self.unwatch_inode(id);
                 self.call(pid, task, op)
@@ -345,22 +346,19 @@ impl State {
         Ok(Ret::Number(bytes as u64))
     }
 
+    fn open(&mut self, pid: u32, task: TaskId, path: Name, options: OpenOptions) -> Outcome {
+        let Opened { descriptor, file, created, truncated } = self.kernel.open(pid, &self.names[path], options)?;
+        self.kernel.used_by(pid, descriptor, task);
+        if self.wants(Kinds::OPENED) {
+            let path = self.names[path].clone();
+            self.emit(pid, Some(task), What::Open { path, descriptor, file, created, truncated });
+        }
+        Ok(Ret::Fd(descriptor))
+    }
+
     fn call(&mut self, pid: u32, task: TaskId, op: Op) -> Outcome {
         let by = Some(task);
         match op {
-            Op::Open { path, options } => {
-                let opened = self.kernel.open(pid, &self.names[path], options)?;
-                self.kernel.used_by(pid, opened.descriptor, task);
-                if self.wants(Kinds::OPENED) {
-                    let Opened { descriptor, file, created, truncated } = opened;
-                    self.emit(
-                        pid,
-                        by,
-                        What::Open { path: self.names[path].clone(), descriptor, file, created, truncated },
-                    );
-                }
-                Ok(Ret::Fd(opened.descriptor))
-            }
             Op::Close { fd } => {
                 let closed = self.kernel.close(pid, fd)?;
                 self.emit_closed(pid, by, fd, closed);

@@ -3,7 +3,7 @@
 use super::fingerprint::hash;
 use super::kernel::Pid;
 use super::operation::Owner;
-use super::state::{Choice, State};
+use super::state::{Choice, State, TaskId};
 
 /// Numbers of agents come in blocks of this size: tasks, processes, and four kinds of faults.
 const BLOCK: u64 = 1 << 32;
@@ -24,6 +24,17 @@ impl State {
             Choice::Expire(op) => 4 * BLOCK + u64::from(op.slot),
             Choice::Lose(ofd) => 5 * BLOCK + u64::from(ofd),
         }
+    }
+
+    /// The position of the oldest operation that a task could go on with, without a look at all the others'; none if it has none, or if
+    /// there is something else than operations to choose.
+    pub(crate) fn oldest_of(&self, agent: u64) -> Option<usize> {
+        if agent >= BLOCK || !(self.due.is_empty() && self.hungry.is_empty()) {
+            return None;
+        }
+        let places = self.ops_of(agent as TaskId).filter_map(|id| self.pending(id).map(|p| (p.seq, p.place)));
+        let enabled = places.filter_map(|(seq, place)| Some((seq, place?)));
+        enabled.min().map(|(_, place)| place as usize)
     }
 
     fn owner_agent(&self, owner: Owner) -> u64 {

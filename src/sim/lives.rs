@@ -11,10 +11,11 @@ use smallvec::SmallVec;
 
 use super::Exit;
 use super::depend::{Access, Resource};
+use super::job::Job;
 use super::kernel::Pid;
 use super::machine::PlannedProcess;
 use super::operation::{Large, Launch, Op, OpId, Ret, Stage};
-use super::state::{Choice, Host, Phase, State, TaskFuture, TaskId};
+use super::state::{Choice, Host, Phase, State, TaskId};
 use crate::oracle::{Violation, ViolationKind};
 use crate::world::{Errno, Output, Status, Thread, What};
 
@@ -112,12 +113,12 @@ impl Host {
 
 impl State {
     /// Starts the first task of a process.
-    pub(crate) fn start_main(&mut self, pid: Pid, future: TaskFuture) {
+    pub(crate) fn start_main(&mut self, pid: Pid, job: Box<dyn Job>) {
         let (name, parent) = (self.hosts[pid as usize].name.clone(), self.kernel.parent_of(pid));
         self.emit(pid, None, What::Started { name: name.clone(), parent });
         let id = self.tasks.len() as TaskId;
         self.hosts[pid as usize].main = Some(id);
-        self.new_task(pid, name, Thread::Worker, future);
+        self.new_task(pid, name, Thread::Worker, job);
     }
 
     /// A task of a process is gone: the process may be, too.

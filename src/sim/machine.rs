@@ -10,9 +10,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Wake, Waker};
 
+use super::job::Job;
 use super::kernel::{Kernel, Pid};
 use super::stage::perform;
-use super::state::{Body, Choice, Faults, Host, Phase, Program, State, TaskFuture, TaskId, Time};
+use super::state::{Body, Choice, Faults, Host, Phase, Program, State, TaskId, Time};
 use super::world::SimWorld;
 use crate::oracle::{Violation, ViolationKind};
 
@@ -94,7 +95,8 @@ const SELF_WAKES_MAX: u32 = 10_000;
 pub(crate) struct Machine {
     /// Always there, but for the duration of a poll.
     state: Option<Box<State>>,
-    futures: Vec<Option<TaskFuture>>,
+    /// Of the tasks that have not ended.
+    jobs: Vec<Option<Box<dyn Job>>>,
     woken: Arc<SelfWake>,
     waker: Waker,
     /// How many processes of the plan have been started.
@@ -105,7 +107,7 @@ impl Default for Machine {
     fn default() -> Self {
         let woken = Arc::new(SelfWake(AtomicBool::new(false)));
         let waker = Waker::from(woken.clone());
-        Machine { state: Some(Box::default()), futures: Vec::new(), woken, waker, started: 0 }
+        Machine { state: Some(Box::default()), jobs: Vec::new(), woken, waker, started: 0 }
     }
 }
 
@@ -175,10 +177,10 @@ impl Machine {
     fn start_main(&mut self, pid: Pid, body: &Body) {
         let state = self.state_mut();
         let world = SimWorld::new(state.execution, pid);
-        let future = perform(&mut self.state, || body(world));
+        let job = perform(&mut self.state, || body(world));
         let state = self.state_mut();
         if state.hosts[pid as usize].alive {
-            state.start_main(pid, future);
+            state.start_main(pid, job);
         }
     }
 
@@ -208,16 +210,12 @@ impl Machine {
     fn settle(&mut self) {
         loop {
             let state = self.state.as_mut().expect("back after every poll");
-            while let Some((id, future)) = state.fresh.pop() {
+            while let Some((id, job)) = state.fresh.pop() {
                 let slot = id as usize;
-                if self.futures.len() == slot {
-                    self.futures.push(Some(future));
-                    continue;
+                if self.jobs.len() <= slot {
+                    self.jobs.resize_with(slot + 1, || None);
                 }
-                if self.futures.len() < slot {
-                    self.futures.resize_with(slot + 1, || None);
-                }
-                self.futures[slot] = Some(future);
+                self.jobs[slot] = Some(job);
             }
             if let Some(id) = state.doomed.pop() {
                 self.drop_task(id);
@@ -237,22 +235,14 @@ impl Machine {
         let mut wakes = 0;
         loop {
             self.woken.0.store(false, Ordering::Relaxed);
-            let (future, waker) = (&mut self.futures[id as usize], &self.waker);
-            let ended = perform(&mut self.state, || {
-                let polling = future.as_mut().expect("a live task has a future").as_mut();
-                let ended = polling.poll(&mut Context::from_waker(waker)).is_ready();
-                if ended {
-                    // Destructors of what the task captured belong to its last step.
-                    *future = None;
-                }
-                ended
-            });
-            let state = self.state.as_mut().expect("back after every poll");
+            let job = self.jobs[id as usize].as_mut().expect("a live task has a job");
+            let waker = &self.waker;
+            // Destructors of what the task captured belong to its last step.
+            let ended = perform(&mut self.state, || job.poll(&mut Context::from_waker(waker)));
             if ended {
-                state.finished(id, true);
-                state.settle();
-                return;
+                return self.ended(id);
             }
+            let state = self.state.as_mut().expect("back after every poll");
             state.settle();
             if self.woken.0.load(Ordering::Relaxed) {
                 state.tasks[id as usize].poll_again = true;
@@ -271,17 +261,40 @@ impl Machine {
         }
     }
 
+    /// The future of a task has ended.
+    fn ended(&mut self, id: TaskId) {
+        let mut job = self.jobs[id as usize].take().expect("it was polled");
+        if self.state().tasks[id as usize].is_detached {
+            perform(&mut self.state, || job.clear());
+            self.state_mut().jobs.keep(job);
+        } else {
+            self.state_mut().leave_value(id, job);
+        }
+        let state = self.state_mut();
+        state.finished(id, true);
+        state.settle();
+    }
+
     /// Drops the future of a task on stage: its destructors act, unless its process is dead.
     fn drop_task(&mut self, id: TaskId) {
-        let future = self.futures.get_mut(id as usize).and_then(Option::take);
+        let mut job = self.jobs.get_mut(id as usize).and_then(Option::take);
         let state = self.state_mut();
         state.current = (state.tasks[id as usize].phase != Phase::Dead).then_some(id);
         state.begin_part(id);
-        let dropped = perform(&mut self.state, || catch_unwind(AssertUnwindSafe(|| drop(future))));
+        let clear = || {
+            if let Some(job) = &mut job {
+                job.clear()
+            }
+        };
+        let dropped = perform(&mut self.state, || catch_unwind(AssertUnwindSafe(clear)));
         let state = self.state_mut();
-        if let Err(why) = dropped {
-            let (name, text) = (state.task_name(id), panic_text(why.as_ref()));
-            state.violate(Violation::new(ViolationKind::Panic, format!("dropping {name} panicked: {text}")));
+        match (dropped, job) {
+            (Ok(()), Some(job)) => state.jobs.keep(job),
+            (Ok(()), None) => {}
+            (Err(why), _) => {
+                let (name, text) = (state.task_name(id), panic_text(why.as_ref()));
+                state.violate(Violation::new(ViolationKind::Panic, format!("dropping {name} panicked: {text}")));
+            }
         }
         state.finished(id, false);
         state.settle();
@@ -354,15 +367,23 @@ impl Machine {
         // On stage, because destructors may ask for things or spawn. One that panics on a machine that is off says nothing about the
         // protocol.
         loop {
-            if self.state_mut().fresh.is_empty() && self.futures.is_empty() {
-                break;
+            while let Some(job) = self.jobs.pop() {
+                job.into_iter().for_each(|job| self.discard(job));
             }
-            let fresh: Vec<_> = self.state_mut().fresh.drain(..).collect();
-            let futures = &mut self.futures;
-            perform(&mut self.state, || {
-                let _ = catch_unwind(AssertUnwindSafe(|| drop(fresh)));
-                let _ = catch_unwind(AssertUnwindSafe(|| futures.clear()));
-            });
+            // A task has its job again from its end until somebody takes the value.
+            let mut at = 0;
+            while let Some(task) = self.state_mut().tasks.get_mut(at) {
+                task.job.take().into_iter().for_each(|job| self.discard(job));
+                at += 1;
+            }
+            let Some((_, job)) = self.state_mut().fresh.pop() else { return };
+            self.discard(job);
+        }
+    }
+
+    fn discard(&mut self, mut job: Box<dyn Job>) {
+        if perform(&mut self.state, || catch_unwind(AssertUnwindSafe(|| job.clear()))).is_ok() {
+            self.state_mut().jobs.keep(job);
         }
     }
 }

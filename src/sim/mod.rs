@@ -1,8 +1,8 @@
 //! The simulated world: a kernel, the executors of its processes, and the [`World`](crate::world::World) that their tasks see.
 //!
 //! From the bottom up: [`kernel`] is plain data; `state` adds tasks, threads, timers and what every task has announced; `executor`, `act`,
-//! `lives` and `sync` say what each announcement and each choice does to it; `machine` polls futures; `world` is the face that protocols
-//! see, and `stage` where it finds the machine; `graph` explains why nothing moves.
+//! `lives` and `sync` say what each announcement and each choice does to it; `machine` polls futures, each kept in a `job`; `world` is the face that
+//! protocols see, and `stage` where it finds the machine; `graph` explains why nothing moves.
 
 mod act;
 pub(crate) mod agent;
@@ -11,6 +11,7 @@ pub(crate) mod depend;
 mod executor;
 pub(crate) mod fingerprint;
 mod graph;
+mod job;
 pub mod kernel;
 mod lives;
 mod machine;

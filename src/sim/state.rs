@@ -3,8 +3,6 @@
 //! One mutex guards it (see [`SimWorld`]); it is never held while a future is polled or dropped.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -12,6 +10,7 @@ use std::time::Duration;
 use smallvec::SmallVec;
 
 use super::depend::{Footprint, Moment};
+use super::job::{Job, Jobs};
 use super::kernel::{Closed, Kernel, Ofd, Pid, Touched};
 use super::names::{Launches, Name, Names, Written};
 use super::operation::{Launch, LaunchId, OpId, Owner, Pending};
@@ -25,8 +24,7 @@ use crate::world::{Errno, Event, Kinds, Status, Thread, What};
 pub type TaskId = u32;
 
 /// Tells its World how the process ends.
-pub(crate) type Body = Arc<dyn Fn(SimWorld) -> TaskFuture + Send + Sync>;
-pub(crate) type TaskFuture = Pin<Box<dyn Future<Output = ()> + Send>>;
+pub(crate) type Body = Arc<dyn Fn(SimWorld) -> Box<dyn Job> + Send + Sync>;
 
 /// How far a task has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -46,7 +44,6 @@ pub(crate) enum Phase {
     Dead,
 }
 
-#[derive(Debug)]
 pub(crate) struct Task {
     pub(crate) pid: Pid,
     pub(crate) name: Arc<str>,
@@ -75,6 +72,10 @@ pub(crate) struct Task {
     /// Hash of all results that it has seen: with the machine's state, it determines what the task does next.
     pub(crate) past: u64,
     pub(crate) completed: bool,
+    /// Once it has completed, until somebody takes its value.
+    pub(crate) job: Option<Box<dyn Job>>,
+    /// Nobody will.
+    pub(crate) is_detached: bool,
     /// In which step it was last woken, and in which parts of it, bit by bit.
     pub(crate) woken_in: (u64, u64),
     /// When it began to wait for a worker.
@@ -227,6 +228,7 @@ pub(crate) struct State {
     pub(crate) names: Names,
     pub(crate) written: Written,
     pub(crate) launches: Launches,
+    pub(crate) jobs: Jobs,
     pub(crate) hosts: Vec<Host>,
     pub(crate) tasks: Vec<Task>,
     pub(crate) ops: Vec<Pending>,
@@ -257,7 +259,8 @@ pub(crate) struct State {
     /// the way of that.
     pub(crate) returned: OpId,
     pub(crate) run_queue: VecDeque<TaskId>,
-    pub(crate) fresh: Vec<(TaskId, TaskFuture)>,
+    /// Tasks that the machine does not know yet.
+    pub(crate) fresh: Vec<(TaskId, Box<dyn Job>)>,
     pub(crate) doomed: Vec<TaskId>,
     /// First tasks of processes that have just been exec'd.
     pub(crate) pending_mains: VecDeque<(Pid, Body)>,
@@ -295,6 +298,7 @@ impl Default for State {
             names: Names::default(),
             written: Written::default(),
             launches: Launches::default(),
+            jobs: Jobs::default(),
             hosts: Vec::new(),
             tasks: Vec::new(),
             ops: Vec::new(),
@@ -358,10 +362,14 @@ impl State {
         self.mutexes.clear();
         self.notifies.clear();
         (self.clock, self.step, self.next_region) = (Duration::ZERO, 0, 0);
-        self.regions.clear();
+        if !self.regions.is_empty() {
+            self.regions.clear();
+        }
         self.enabled.clear();
         self.due.clear();
-        self.timers.clear();
+        if !self.timers.is_empty() {
+            self.timers.clear();
+        }
         self.hungry.clear();
         self.fault_choices.clear();
         self.watching.iter_mut().for_each(Vec::clear);

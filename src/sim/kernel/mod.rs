@@ -215,8 +215,8 @@ impl Kernel {
     /// Becomes a copy of `start`, keeping what is allocated: an exploration does this for every execution.
     pub fn reset_to(&mut self, start: &Kernel) {
         let Kernel { inodes, free_inodes, descriptions, free_descriptions, processes, touched, .. } = self;
-        for inode in inodes.drain(start.inodes.len().min(inodes.len())..) {
-            if let Node::File(mut bytes) = inode.node
+        while inodes.len() > start.inodes.len() {
+            if let Some(Inode { node: Node::File(mut bytes), .. }) = inodes.pop()
                 && bytes.capacity() > 0
             {
                 bytes.clear();
@@ -242,11 +242,15 @@ impl Kernel {
                 mine.ranges.clone_from(&theirs.ranges);
             }
         }
-        inodes.extend(start.inodes[inodes.len()..].iter().cloned());
+        if inodes.len() < start.inodes.len() {
+            inodes.extend_from_slice(&start.inodes[inodes.len()..]);
+        }
         free_inodes.clone_from(&start.free_inodes);
         descriptions.clone_from(&start.descriptions);
         free_descriptions.clone_from(&start.free_descriptions);
-        for process in processes.drain(start.processes.len().min(processes.len())..) {
+        while processes.len() > start.processes.len()
+            && let Some(process) = processes.pop()
+        {
             let mut table = process.into_table();
             table.clear();
             self.spare_tables.push(table);

@@ -52,9 +52,13 @@ pub struct RenameFlags {
     pub exchange: bool,
 }
 
+#[inline]
 fn without_slashes(path: &str) -> &str {
-    let slashes = path.bytes().take_while(|&byte| byte == b'/').count();
-    &path[slashes..]
+    let mut rest = path;
+    while let Some(shorter) = rest.strip_prefix('/') {
+        rest = shorter;
+    }
+    rest
 }
 
 impl Kernel {

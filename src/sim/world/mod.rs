@@ -15,11 +15,12 @@ use parking_lot::Mutex;
 use super::Exit;
 use super::announce::Announced;
 use super::depend::{Access, Resource};
+use super::job::Job;
 use super::kernel::{Pid, RenameFlags};
 use super::names::Name;
 use super::operation::{Large, Launch, Op, OpId, Ret};
 use super::stage::OnStage;
-use super::state::{TaskFuture, TaskId};
+use super::state::TaskId;
 use crate::world::*;
 
 /// The value of an operation, by the variant that it always has.
@@ -40,6 +41,7 @@ mod tasks;
 pub use children::SimChild;
 pub use files::SimFile;
 pub use sync::{SimGuard, SimMutex, SimNotify, SimPermit, SimSemaphore};
+use tasks::Claim;
 pub use tasks::SimJoining;
 
 /// The World of one simulated process.
@@ -119,8 +121,13 @@ impl SimWorld {
         OnStage::enter().filter(|machine| machine.execution == self.execution && machine.acts(self.pid))
     }
 
+    /// The machine, if it is polling and its execution is this one.
+    fn own_machine(&self) -> Option<OnStage> {
+        OnStage::enter().filter(|machine| machine.execution == self.execution)
+    }
+
     fn retract(&self, id: OpId) {
-        if let Some(mut machine) = OnStage::enter().filter(|machine| machine.execution == self.execution) {
+        if let Some(mut machine) = self.own_machine() {
             machine.retract(id);
         }
     }
@@ -132,6 +139,11 @@ impl SimWorld {
     /// An operation, and what its result is to the caller. An error names what it was about.
     fn call<T, F: Fn(&SimWorld, Ret) -> T + Unpin>(&self, op: Op, value: F) -> Operation<F> {
         Operation { world: self.clone(), stage: Stage::New(op), value }
+    }
+
+    /// What the first task of a process is made of.
+    pub(crate) fn job(&self, main: impl Future<Output = ()> + Send + 'static) -> Box<dyn Job> {
+        self.machine().jobs.take(main)
     }
 
     fn name(&self, name: &str) -> Name {
@@ -155,26 +167,24 @@ impl SimWorld {
         name: &'static str,
         section: impl Future<Output = T> + Send + 'static,
     ) -> T {
-        let slot = Arc::new(Mutex::new(None));
-        let into = slot.clone();
-        let future: TaskFuture = Box::pin(async move {
-            let value = section.await;
-            *into.lock() = Some(value);
-        });
         // While a synchronous call of another future keeps the thread, this one has not been polled yet: it gives nothing away.
         std::future::poll_fn(|cx| match self.machine().thread_is_occupied(None, cx.waker()) {
             true => Poll::Pending,
             false => Poll::Ready(()),
         })
         .await;
-        let task = {
+        let mut claim = {
             let mut state = self.machine();
+            let job = state.jobs.take(section);
             let parent = &state.tasks[state.current() as usize];
             let name: Arc<str> = format!("{}@{name}", parent.name).into();
-            state.new_task(self.pid, name, thread, future)
+            let task = state.new_task(self.pid, name, thread, job);
+            drop(state);
+            Claim::<T>::on(self, task)
         };
-        self.infallible(Op::Section { task }).await;
-        slot.lock().take().expect("a section that was not dropped has left its value")
+        self.infallible(Op::Section { task: claim.task }).await;
+        let value = claim.take(&mut self.machine());
+        value.expect("a section that was not dropped has left its value")
     }
 }
 
