@@ -237,6 +237,7 @@ pub(crate) struct Taping<'c, C> {
 }
 
 impl<C: Chooser> Chooser for Taping<'_, C> {
+    #[inline(always)]
     fn pick(&mut self, state: &State) -> Option<usize> {
         let at = self.chooser.pick(state)?;
         self.tape.push(at as u32);

@@ -76,25 +76,25 @@ impl State {
         task.has_deferred = true;
     }
 
-    /// The first poll of an operation.
-    #[inline(always)]
-    pub(crate) fn announce(&mut self, op: Op, waker: &Waker) -> Announced {
+    /// The first poll of a system call of a task that has nothing else under way: the usual case, on the short way. Of anything else, it
+    /// does nothing, and gives none; see [`announce`](State::announce).
+    #[inline(never)]
+    pub(crate) fn announce_call(&mut self, op: &Op, waker: &Waker) -> OpId {
         let id = self.current();
         self.returned = OpId::NONE;
-        // A system call of a task that has nothing else under way: the usual case, on the short way.
         let usual = op.is_system_call() && self.footprint.is_none() && self.is_ours(waker);
         let State { tasks, ops, enabled, kernel, step, .. } = self;
         let task = &mut tasks[id as usize];
         let home = &mut ops[task.home as usize];
         if !usual || home.live || task.occupied.is_some() {
-            return self.announce_in_detail(id, op, waker);
+            return OpId::NONE;
         }
         let now = Moment { step: *step, part: 0 };
-        let announced = home.fill(task.home, Owner::Task(id), op, (task.announced, now), None);
+        let announced = home.fill(task.home, Owner::Task(id), *op, (task.announced, now), None);
         task.announced += 1;
         task.occupied = Some(announced);
         // What is on a file and no pipe need not wait.
-        let waits = match op {
+        let waits = match *op {
             Op::Read { fd, .. } | Op::Write { fd, .. } => kernel.pipe_used_by(task.pid, fd, id).is_some(),
             op => op.may_have_to_wait(),
         };
@@ -104,11 +104,13 @@ impl State {
             home.place = Some(enabled.len() as u32);
             enabled.push(announced);
         }
-        Announced::Waits(announced)
+        announced
     }
 
-    #[inline(never)]
-    fn announce_in_detail(&mut self, id: TaskId, op: Op, waker: &Waker) -> Announced {
+    /// The first poll of an operation.
+    pub(crate) fn announce(&mut self, op: &Op, waker: &Waker) -> Announced {
+        let (op, id) = (*op, self.current());
+        self.returned = OpId::NONE;
         if self.tasks[id as usize].occupied.is_some() {
             self.defer(id, waker);
             return Announced::Deferred;

@@ -181,9 +181,9 @@ impl State {
             self.run_queue.retain(|&other| other != id);
             self.doomed.push(id);
         }
-        let regions: Vec<u64> = self.regions.iter().filter(|(_, r)| r.0 == pid).map(|(&id, _)| id).collect();
-        for region in regions {
-            self.leave_region(region);
+        if !self.regions.is_empty() {
+            let regions: Vec<u64> = self.regions.iter().filter(|(_, r)| r.0 == pid).map(|(&id, _)| id).collect();
+            regions.into_iter().for_each(|region| self.leave_region(region));
         }
         self.kernel.end(pid, status);
         if self.close_next(pid) {

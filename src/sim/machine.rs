@@ -212,7 +212,11 @@ impl Machine {
             let state = self.state.as_mut().expect("back after every poll");
             while let Some((id, job)) = state.fresh.pop() {
                 let slot = id as usize;
-                if self.jobs.len() <= slot {
+                if self.jobs.len() == slot {
+                    self.jobs.push(Some(job));
+                    continue;
+                }
+                if self.jobs.len() < slot {
                     self.jobs.resize_with(slot + 1, || None);
                 }
                 self.jobs[slot] = Some(job);

@@ -25,6 +25,18 @@ pub(crate) enum Data {
     Number(u32),
 }
 
+impl Data {
+    /// What is short enough to stand for itself.
+    #[inline]
+    pub(crate) fn short(bytes: &[u8]) -> Option<Data> {
+        let mut short = [0; SHORT];
+        for (to, from) in short.get_mut(..bytes.len())?.iter_mut().zip(bytes) {
+            *to = *from;
+        }
+        Some(Data::Short { len: bytes.len() as u8, bytes: short })
+    }
+}
+
 /// As much as a file name by number and the rest of an operation leave room for.
 const SHORT: usize = 10;
 
@@ -124,14 +136,7 @@ pub(crate) struct Written(Met<[u8]>);
 impl Written {
     /// What stands for `bytes` in an operation.
     pub(crate) fn data(&mut self, bytes: &[u8]) -> Data {
-        if bytes.len() > SHORT {
-            return Data::Number(self.0.number(bytes));
-        }
-        let mut short = [0; SHORT];
-        for (to, from) in short.iter_mut().zip(bytes) {
-            *to = *from;
-        }
-        Data::Short { len: bytes.len() as u8, bytes: short }
+        Data::short(bytes).unwrap_or_else(|| Data::Number(self.0.number(bytes)))
     }
 
     /// The bytes again.

@@ -502,46 +502,6 @@ impl State {
         self.current.expect("an operation of SimWorld was polled outside of a scenario: it works only in a task of one")
     }
 
-    /// Who could make a choice, what it does, and to what.
-    pub(crate) fn describe(&self, choice: Choice) -> (String, &'static str, Arc<str>) {
-        match choice {
-            Choice::Act(id) | Choice::Expire(id) => {
-                let pending = &self.ops[id.slot as usize];
-                let pid = match pending.owner {
-                    Owner::Task(task) => self.tasks[task as usize].pid,
-                    Owner::Process(pid) => pid,
-                };
-                let name = if matches!(choice, Choice::Act(_)) { pending.op.name() } else { "expire" };
-                (self.owner_name(pending.owner), name, self.subject(pid, &pending.op))
-            }
-            Choice::Resume(task) => (self.task_name(task), "resume", "".into()),
-            Choice::Cancel(task) => (self.task_name(task), "cancel", "".into()),
-            Choice::Kill(pid) => (self.hosts[pid as usize].name.to_string(), "kill", "".into()),
-            Choice::Lose(ofd) => (self.task_name(self.kernel.locker(ofd)), "lose", self.kernel.opened_as(ofd)),
-        }
-    }
-
-    /// Whether a choice lets somebody go on who has just given others the time to.
-    pub(crate) fn is_patience(&self, choice: Choice) -> bool {
-        let Choice::Act(id) = choice else { return false };
-        matches!(self.ops[id.slot as usize].op, super::Op::Sleep { .. } | super::Op::Yield)
-    }
-
-    /// Whether a sleep ends by this choice although somebody else could go on: its length is not what it says.
-    pub(crate) fn is_early(&self, choice: Choice) -> bool {
-        let sleeps = |id: super::OpId| matches!(self.ops[id.slot as usize].op, super::Op::Sleep { .. });
-        let Choice::Act(id) = choice else { return false };
-        self.time == Time::Free && sleeps(id) && (!self.hungry.is_empty() || !self.enabled.iter().all(|&op| sleeps(op)))
-    }
-
-    /// Orders the choices of one agent: by how long ago they were announced.
-    pub(crate) fn age(&self, choice: Choice) -> u64 {
-        match choice {
-            Choice::Act(id) | Choice::Expire(id) => self.ops[id.slot as usize].seq.into(),
-            _ => 0,
-        }
-    }
-
     /// How the one who could make a choice is called: `process` or `process/task`.
     pub(crate) fn owner_name(&self, owner: Owner) -> String {
         match owner {

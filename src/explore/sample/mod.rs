@@ -74,6 +74,19 @@ impl Sampler {
 impl Chooser for Sampler {
     #[inline(always)]
     fn pick(&mut self, state: &State) -> Option<usize> {
+        match &mut self.walk {
+            Walk::Random(rng) if self.strikes.are_over() => Some(rng.below(state.usual_count())),
+            _ => self.pick_otherwise(state),
+        }
+    }
+    fn value(&mut self, of: u32) -> u32 {
+        self.values.below(of as usize) as u32
+    }
+}
+
+impl Sampler {
+    #[inline(never)]
+    fn pick_otherwise(&mut self, state: &State) -> Option<usize> {
         if let Some(strike) = self.strikes.due(state) {
             return Some(strike);
         }
@@ -86,9 +99,6 @@ impl Chooser for Sampler {
             Walk::Urw(urw, pilot) => urw.pick(pilot, state, among),
             Walk::Surw(surw, pilot) => surw.pick(pilot, state, among),
         })
-    }
-    fn value(&mut self, of: u32) -> u32 {
-        self.values.below(of as usize) as u32
     }
 }
 

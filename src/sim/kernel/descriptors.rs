@@ -248,6 +248,23 @@ impl Kernel {
         let (inode, last) = (d.inode, d.refs == 0);
         let path = if last { d.path.take() } else { d.path.clone() };
         let path = path.expect("a description that is open");
+        let file = &mut self.inodes[inode as usize];
+        let is_locked = d.lock.or(d.lost).is_some() || !file.ranges.is_empty();
+        if is_locked || matches!(file.node, Node::Pipe(_)) {
+            return Ok(self.close_what_is_noticed(pid, ofd, path));
+        }
+        if last {
+            file.open -= 1;
+            super::set_free(&mut self.free_descriptions, ofd);
+            self.reap_inode(inode);
+        }
+        Ok(Closed { path, file: Self::file_id(inode), lock_ended: None })
+    }
+
+    /// The rest of close(2) where there are locks, or others at the end of a pipe.
+    fn close_what_is_noticed(&mut self, pid: Pid, ofd: Ofd, path: Arc<str>) -> Closed {
+        let d = &self.descriptions[ofd as usize];
+        let (inode, last) = (d.inode, d.refs == 0);
         let (read, write, path_only, is_locked) = (d.read, d.write, d.path_only, d.lock.or(d.lost).is_some());
         let has_ranges = !self.inodes[inode as usize].ranges.is_empty();
         if has_ranges && !path_only {
@@ -274,7 +291,7 @@ impl Kernel {
             super::set_free(&mut self.free_descriptions, ofd);
             self.reap_inode(inode);
         }
-        Ok(Closed { path, file: Self::file_id(inode), lock_ended })
+        Closed { path, file: Self::file_id(inode), lock_ended }
     }
 
     /// fcntl(2) F_DUPFD or F_DUPFD_CLOEXEC; with `min` 0, dup(2).

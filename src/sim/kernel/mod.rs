@@ -310,6 +310,7 @@ impl Kernel {
     }
 
     /// Frees an inode that has neither a name nor a description left.
+    #[inline]
     fn reap_inode(&mut self, ino: Ino) {
         let inode = &mut self.inodes[ino as usize];
         if inode.nlink == 0 && inode.open == 0 && inode.node != Node::Free {

@@ -54,7 +54,7 @@ impl<T: Send + 'static> Future for SimJoining<T> {
         let mut machine = claim.world.machine();
         let ended = match *op {
             Some(id) => machine.fetch(id, cx.waker()).is_some(),
-            None => match machine.announce(Op::Join { task: claim.task }, cx.waker()) {
+            None => match machine.announce(&Op::Join { task: claim.task }, cx.waker()) {
                 Announced::Done(_) => true,
                 Announced::Waits(id) => {
                     *op = Some(id);
