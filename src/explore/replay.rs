@@ -48,7 +48,7 @@ pub(crate) enum Deviation {
 /// The position of the choice that needs no deviation: whoever went last goes on; if it cannot, the oldest that can. Faults never
 /// happen by themselves.
 pub(super) fn default_choice(state: &State, last: Option<u64>) -> usize {
-    if let Some(at) = last.and_then(|last| state.oldest_of(last)) {
+    if let Some(at) = state.goes_on(last) {
         return at;
     }
     let rank = |at: usize| {

@@ -28,15 +28,24 @@ impl State {
         }
     }
 
-    /// The position of the oldest operation that a task could go on with, without a look at all the others'; none if it has none, or if
-    /// there is something else than operations to choose.
-    pub(crate) fn oldest_of(&self, agent: u64) -> Option<usize> {
-        if agent >= BLOCK || !(self.due.is_empty() && self.hungry.is_empty()) {
+    /// Whoever went last goes on, with the oldest of its operations, or else the first agent that can: the position, if there is nothing
+    /// but operations to choose among. Of a task that can go on, this takes no look at the others'.
+    pub(crate) fn goes_on(&self, last: Option<u64>) -> Option<usize> {
+        if !(self.due.is_empty() && self.hungry.is_empty()) {
             return None;
         }
-        let places = self.ops_of(agent as TaskId).filter_map(|id| self.pending(id).map(|p| (p.seq, p.place)));
-        let enabled = places.filter_map(|(seq, place)| Some((seq, place?)));
-        enabled.min().map(|(_, place)| place as usize)
+        if let Some(task) = last.filter(|&agent| agent < BLOCK) {
+            let places = self.ops_of(task as TaskId).filter_map(|id| self.pending(id).map(|p| (p.seq, p.place)));
+            if let Some((_, place)) = places.filter_map(|(seq, place)| Some((seq, place?))).min() {
+                return Some(place as usize);
+            }
+        }
+        let rank = |(at, id): (usize, &OpId)| {
+            let pending = &self.ops[id.slot as usize];
+            let agent = self.owner_agent(pending.owner);
+            (Some(agent) != last, agent, pending.seq, at)
+        };
+        self.enabled.iter().enumerate().map(rank).min().map(|(.., at)| at)
     }
 
     fn owner_agent(&self, owner: Owner) -> u64 {

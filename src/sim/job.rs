@@ -1,7 +1,7 @@
 //! What a task is made of: its future, and a place for the value that it comes to.
 //!
-//! An exploration spawns the same tasks in every execution, and to make room for three futures and their values was a tenth of one. So what
-//! a task is made of is kept when it is over, for the next one of its type.
+//! An exploration spawns the same tasks in every execution, and to allocate and free three futures and their values
+//! was a twentieth of one. So what a task is made of is kept when it is over, for the next one of its type.
 
 use std::any::{Any, TypeId};
 use std::future::Future;

@@ -185,7 +185,7 @@ impl Machine {
     }
 
     /// Does `work`, which can be interrupted by the panic of a task, and is then gone on with by doing it once more. One net for a whole
-    /// execution: to spread one under every poll costs a tenth of a step.
+    /// execution, so that a poll need not spread its own.
     #[inline(always)]
     fn catching<T>(&mut self, mut work: impl FnMut(&mut Machine) -> T) -> T {
         loop {
@@ -314,6 +314,7 @@ impl Machine {
         });
     }
 
+    /// The same, if no task panics.
     #[inline(always)]
     fn step(&mut self, choice: Choice, value: &mut dyn FnMut(u32) -> u32) {
         let state = self.state_mut();
@@ -385,6 +386,7 @@ impl Machine {
         }
     }
 
+    /// Empties a job without effect.
     fn discard(&mut self, mut job: Box<dyn Job>) {
         if perform(&mut self.state, || catch_unwind(AssertUnwindSafe(|| job.clear()))).is_ok() {
             self.state_mut().jobs.keep(job);

@@ -157,7 +157,9 @@ impl Kernel {
             Node::Symlink(_) if !how.path_only => return Err(Errno::Loop),
             _ => {}
         }
-        self.check_descriptor_free(pid)?;
+        if self.has(Quirk::EmfileAfterCreation) {
+            self.check_descriptor_free(pid)?;
+        }
         let mut truncated = false;
         if how.truncate
             && let Node::File(bytes) = &mut self.inodes[ino as usize].node

@@ -68,7 +68,7 @@ struct Operation<F> {
 impl<T, F: Fn(&SimWorld, Ret) -> T + Unpin> Future for Operation<F> {
     type Output = Result<T>;
 
-    // Within the task that awaits it: half of a step is here, and to be called costs half of that again.
+    // Within the task that awaits it: a step polls two of them, and should not pay for two calls.
     #[inline(always)]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<T>> {
         let this = &mut *self;
