@@ -40,12 +40,13 @@ impl State {
                 return Some(place as usize);
             }
         }
-        let rank = |(at, id): (usize, &OpId)| {
+        let rank = |id: &OpId| {
             let pending = &self.ops[id.slot as usize];
             let agent = self.owner_agent(pending.owner);
-            (Some(agent) != last, agent, pending.seq, at)
+            (if Some(agent) == last { 0 } else { agent + 1 }, pending.seq)
         };
-        self.enabled.iter().enumerate().map(rank).min().map(|(.., at)| at)
+        let ranked = self.enabled.iter().enumerate();
+        ranked.min_by_key(|(_, id)| rank(id)).map(|(at, _)| at)
     }
 
     fn owner_agent(&self, owner: Owner) -> u64 {
