@@ -76,9 +76,10 @@ where
 {
     Arc::new(move |world| {
         let future = body(world.clone());
-        Box::pin(async move {
+        let main = world.clone();
+        world.job(async move {
             let exit = future.await.into();
-            world.set_exit(exit);
+            main.set_exit(exit);
         })
     })
 }

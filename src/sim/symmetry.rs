@@ -9,7 +9,7 @@
 //! a rank.
 
 use super::fingerprint::{hash, unordered};
-use super::kernel::{Names, Pid};
+use super::kernel::{Labels, Pid};
 use super::state::{State, TaskId};
 
 /// What processes are called in a fingerprint.
@@ -35,7 +35,7 @@ impl Ranks {
 
 impl State {
     /// Gives those who are alike their ranks, and the others none.
-    pub(super) fn ranks(&self, names: &Names) -> Ranks {
+    pub(super) fn ranks(&self, names: &Labels) -> Ranks {
         let alike = |pid: &usize| self.alike.get(*pid).copied().flatten();
         if self.alike.iter().all(Option::is_none) {
             return Ranks::default();
@@ -54,7 +54,7 @@ impl State {
     }
 
     /// What a process has come to, without a word about which it is.
-    fn colour(&self, names: &Names, pid: Pid) -> u64 {
+    fn colour(&self, names: &Labels, pid: Pid) -> u64 {
         let own = (0..self.tasks.len() as TaskId).filter(|&id| self.tasks[id as usize].pid == pid);
         let tasks = unordered(own, |id, one| self.feed_task(id, one));
         hash(&(self.hosts[pid as usize].alive, tasks, self.kernel.colour(names, pid)))

@@ -12,7 +12,7 @@ use crate::sim::fingerprint::{hash, unordered};
 use crate::sim::symmetry::Ranks;
 
 /// What everything is called.
-pub(crate) struct Names {
+pub(crate) struct Labels {
     inodes: Vec<u64>,
     descriptions: Vec<u64>,
 }
@@ -33,8 +33,8 @@ impl Kernel {
     }
 
     /// Names for what a path leads to.
-    pub(crate) fn names_by_path(&self) -> Names {
-        let mut names = Names { inodes: vec![0; self.inodes.len()], descriptions: vec![0; self.descriptions.len()] };
+    pub(crate) fn names_by_path(&self) -> Labels {
+        let mut names = Labels { inodes: vec![0; self.inodes.len()], descriptions: vec![0; self.descriptions.len()] };
         let mut stack = vec![(ROOT, 1)];
         while let Some((ino, name)) = stack.pop() {
             let known = &mut names.inodes[ino as usize];
@@ -49,7 +49,7 @@ impl Kernel {
     }
 
     /// Names for what only a descriptor leads to.
-    pub(crate) fn name_what_is_open(&self, names: &mut Names, ranks: &Ranks) {
+    pub(crate) fn name_what_is_open(&self, names: &mut Labels, ranks: &Ranks) {
         for pid in ranks.in_order(self.processes.len()) {
             let process = &self.processes[pid as usize];
             let open = process.table.iter().enumerate().filter_map(|(fd, d)| d.map(|d| (fd, d.ofd)));
@@ -66,7 +66,7 @@ impl Kernel {
     }
 
     /// What a process has open, by path.
-    pub(crate) fn colour(&self, names: &Names, pid: Pid) -> u64 {
+    pub(crate) fn colour(&self, names: &Labels, pid: Pid) -> u64 {
         let open = self.process(pid).table.iter().map(|descriptor| {
             descriptor.map(|descriptor| {
                 let d = &self.descriptions[descriptor.ofd as usize];
@@ -84,7 +84,7 @@ impl Kernel {
     }
 
     /// The same, with these names.
-    pub(crate) fn feed_fingerprint(&self, names: &Names, ranks: &Ranks, state: &mut impl Hasher) {
+    pub(crate) fn feed_fingerprint(&self, names: &Labels, ranks: &Ranks, state: &mut impl Hasher) {
         let alive = self.inodes.iter().enumerate().filter(|(_, inode)| inode.node != Node::Free);
         let inodes = unordered(alive, |(ino, inode), one| {
             // Its locks are those of its descriptions.
@@ -122,7 +122,7 @@ impl Kernel {
 }
 
 impl Proc {
-    fn fingerprint(&self, names: &Names, state: &mut impl Hasher) {
+    fn fingerprint(&self, names: &Labels, state: &mut impl Hasher) {
         self.life.hash(state);
         if matches!(self.life, Life::Ended(_)) {
             return; // only its status is left

@@ -25,11 +25,12 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
+use super::names::Names;
 use crate::world::{Errno, FileId, LockMode};
 
 pub use descriptors::{OpenHow, Opened};
 use entries::Entries;
-pub(crate) use fingerprint::Names;
+pub(crate) use fingerprint::Labels;
 pub use ground::Ground;
 pub use io::Whence;
 pub use names::RenameFlags;
@@ -105,8 +106,8 @@ struct Description {
     lost: Option<LockMode>,
     /// Descriptors, in all processes, that refer to it; free at zero.
     refs: u32,
-    /// As it was opened; for reports.
-    path: Arc<str>,
+    /// As it was opened; for reports. None once it is free.
+    path: Option<Arc<str>>,
     /// Who locked it (an opaque number of the caller's) and at which step; for reports.
     locker: u32,
     since: u64,
@@ -165,6 +166,8 @@ pub struct Kernel {
     spare_tables: Vec<Vec<Option<Descriptor>>>,
     /// What the standard descriptors are open on.
     null: Arc<str>,
+    /// Names that files were given: an exploration gives the same ones in every execution.
+    known: Names,
 }
 
 /// Puts a number among those to be given again. The lowest comes first, whatever the order of death: states that differ only in it
@@ -198,7 +201,15 @@ impl Default for Kernel {
             spare_contents: Vec::new(),
             spare_tables: Vec::new(),
             null: "/dev/null".into(),
+            known: Names::default(),
         }
+    }
+}
+
+impl Description {
+    /// The path that it was opened under.
+    fn path(&self) -> &Arc<str> {
+        self.path.as_ref().expect("a description that is open")
     }
 }
 
@@ -212,8 +223,8 @@ impl Kernel {
     /// Becomes a copy of `start`, keeping what is allocated: an exploration does this for every execution.
     pub fn reset_to(&mut self, start: &Kernel) {
         let Kernel { inodes, free_inodes, descriptions, free_descriptions, processes, touched, .. } = self;
-        for inode in inodes.drain(start.inodes.len().min(inodes.len())..) {
-            if let Node::File(mut bytes) = inode.node
+        while inodes.len() > start.inodes.len() {
+            if let Some(Inode { node: Node::File(mut bytes), .. }) = inodes.pop()
                 && bytes.capacity() > 0
             {
                 bytes.clear();
@@ -232,14 +243,23 @@ impl Kernel {
             }
             (mine.number, mine.known) = (theirs.number, theirs.known);
             (mine.nlink, mine.open, mine.executable) = (theirs.nlink, theirs.open, theirs.executable);
-            mine.locks.clone_from(&theirs.locks);
-            mine.ranges.clone_from(&theirs.ranges);
+            // Nothing for nothing is the usual case, and copying it is not free.
+            if !(mine.locks.is_empty() && theirs.locks.is_empty()) {
+                mine.locks.clone_from(&theirs.locks);
+            }
+            if !(mine.ranges.is_empty() && theirs.ranges.is_empty()) {
+                mine.ranges.clone_from(&theirs.ranges);
+            }
         }
-        inodes.extend(start.inodes[inodes.len()..].iter().cloned());
+        if inodes.len() < start.inodes.len() {
+            inodes.extend_from_slice(&start.inodes[inodes.len()..]);
+        }
         free_inodes.clone_from(&start.free_inodes);
         descriptions.clone_from(&start.descriptions);
         free_descriptions.clone_from(&start.free_descriptions);
-        for process in processes.drain(start.processes.len().min(processes.len())..) {
+        while processes.len() > start.processes.len()
+            && let Some(process) = processes.pop()
+        {
             let mut table = process.into_table();
             table.clear();
             self.spare_tables.push(table);
@@ -310,6 +330,7 @@ impl Kernel {
     }
 
     /// Frees an inode that has neither a name nor a description left.
+    #[inline]
     fn reap_inode(&mut self, ino: Ino) {
         let inode = &mut self.inodes[ino as usize];
         if inode.nlink == 0 && inode.open == 0 && inode.node != Node::Free {

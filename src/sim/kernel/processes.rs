@@ -56,6 +56,11 @@ impl Proc {
         self.open += 1;
         self.peak = self.peak.max(fd + 1);
     }
+    /// The first descriptors of a process that has none.
+    pub(super) fn start_with<const N: usize>(&mut self, descriptors: [Descriptor; N]) {
+        self.table.extend(descriptors.map(Some));
+        (self.open, self.peak) = (N as u32, N as u32);
+    }
     /// The lowest free number is used for a moment.
     pub(super) fn lend_lowest(&mut self) {
         self.peak = self.peak.max(self.lowest_free() + 1);
@@ -168,7 +173,9 @@ impl Kernel {
         let process = self.process_mut(pid);
         if process.life == Life::Running {
             process.life = Life::Dying(status);
-            for inode in 0..self.inodes.len() {
+            // If there has been any.
+            let inodes = if self.next_range > 0 { self.inodes.len() } else { 0 };
+            for inode in 0..inodes {
                 self.drop_posix_locks(pid, inode as Ino);
             }
         }
@@ -258,7 +265,7 @@ impl Kernel {
             let description = &self.descriptions[d.ofd as usize];
             Some(DescriptorView {
                 number: number as u32,
-                path: description.path.clone(),
+                path: description.path().clone(),
                 description: d.ofd,
                 lock: description.lock,
                 close_on_exec: d.close_on_exec,

@@ -3,6 +3,7 @@
 use std::hash::{Hash, Hasher};
 
 use super::*;
+use crate::sim::names::Data;
 
 /// A descriptor of a simulated process.
 pub struct SimFile {
@@ -65,7 +66,8 @@ impl Files for SimWorld {
         self.call(Op::Read { fd: file.number(), len }, |_, ret| expect!(ret.large(), Large::Bytes(bytes) => bytes))
     }
     fn write(&self, file: &SimFile, bytes: &[u8]) -> impl Future<Output = Result<usize>> + Send {
-        let op = Op::Write { fd: file.number(), data: self.machine().written.data(bytes) };
+        let data = Data::short(bytes).unwrap_or_else(|| self.machine().written.data(bytes));
+        let op = Op::Write { fd: file.number(), data };
         self.call(op, |_, ret| expect!(ret, Ret::Number(n) => n as usize))
     }
     fn seek(&self, file: &SimFile, offset: u64) -> impl Future<Output = Result<()>> + Send {
