@@ -86,7 +86,7 @@ impl State {
         let State { tasks, ops, enabled, kernel, step, .. } = self;
         let task = &mut tasks[id as usize];
         let home = &mut ops[task.home as usize];
-        if !usual || home.live || task.occupied.is_some() {
+        if !usual || home.live || task.occupied.is_some() || task.forgetting.is_open() {
             return OpId::NONE;
         }
         let now = Moment { step: *step, part: 0 };

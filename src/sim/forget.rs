@@ -34,6 +34,14 @@ pub(crate) struct Forgetting {
     pub(crate) operations: u32,
 }
 
+impl Forgetting {
+    /// Whether the task is about to forget something.
+    #[inline]
+    pub(crate) fn is_open(&self) -> bool {
+        self.open > 0
+    }
+}
+
 /// Where a task was when it began what it will forget.
 struct Begun {
     world: SimWorld,
