@@ -153,6 +153,28 @@ fn a_cancelled_task_gives_back_what_it_holds() {
     s.explore(Strategy::exhaustive()).assert_exhausted();
 }
 
+/// What a task comes to may be a lock. It is given up when nobody has the right to it any more: as the task ends, or later.
+#[test]
+fn a_value_that_nobody_takes_is_dropped() {
+    let unclaimed = |keeps: bool| {
+        scenario("unclaimed").workers(2).process("p", move |world| async move {
+            let w = world.clone();
+            let mut task = Some(world.spawn("task", async move { locked(&w, "/lock").await }));
+            world.yield_now().await; // it may have ended, or be about to
+            if !keeps {
+                task = None;
+            }
+            let own = locked(&world, "/lock").await?;
+            world.close(own).await?;
+            drop(task);
+            Result::Ok(())
+        })
+    };
+    unclaimed(false).explore(Strategy::exhaustive()).assert_exhausted();
+    let kept = unclaimed(true).explore(Strategy::exhaustive());
+    kept.assert_violated(ViolationKind::Deadlock(Deadlock::LockCycle));
+}
+
 #[test]
 fn a_lost_notification_is_a_lost_wake_up() {
     let s = scenario("lost").process("p", |world| async move {

@@ -12,6 +12,7 @@ mod differential;
 mod engines;
 mod executor_model;
 mod exploration;
+mod forgetting;
 #[cfg(feature = "loom")]
 mod gauge;
 mod ground;
@@ -26,4 +27,5 @@ mod sampling;
 mod shrink;
 #[cfg(feature = "shuttle")]
 mod shuttle_dpor;
+mod symmetry;
 mod workloads;

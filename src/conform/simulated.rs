@@ -261,7 +261,7 @@ impl Simulated {
 
     /// The flock(2) locks on a file.
     pub(super) fn table(&self, file: FileId) -> LockTable {
-        let of = |(ino, _, mode)| (Kernel::file_id(ino) == file).then_some(mode);
+        let of = |(ino, _, mode)| (self.kernel.file_id(ino) == file).then_some(mode);
         let mut held: Vec<LockMode> = self.kernel.held_locks().filter_map(of).collect();
         let waits = |request: &Request| match request.wish {
             Wish::Flock { fd, mode } => {

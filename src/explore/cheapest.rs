@@ -214,13 +214,12 @@ impl Trip<'_> {
 
     /// Whether the state has not been reached before.
     fn is_new(&mut self, state: &State) -> bool {
-        let Some(fingerprint) = state.fingerprint() else { return true };
+        let turn = if self.search.order == Order::Bound { self.path.turn } else { self.path.last };
+        let Some((fingerprint, with_turn)) = state.fingerprint_with_turn(turn) else { return true };
         if let Some(states) = &mut self.search.states {
             states.insert(fingerprint);
         }
-        let turn = if self.search.order == Order::Bound { self.path.turn } else { self.path.last };
-        let turn = u128::from(turn.map_or(0, |turn| state.name_in_fingerprint(turn)));
-        self.search.seen.insert(fingerprint ^ turn ^ turn.rotate_left(77))
+        self.search.seen.insert(with_turn)
     }
 
     /// Goes on where nobody has been; `None` if others come first.

@@ -48,6 +48,9 @@ pub(crate) enum Deviation {
 /// The position of the choice that needs no deviation: whoever went last goes on; if it cannot, the oldest that can. Faults never
 /// happen by themselves.
 pub(super) fn default_choice(state: &State, last: Option<u64>) -> usize {
+    if let Some(at) = state.goes_on(last) {
+        return at;
+    }
     let rank = |at: usize| {
         let choice = state.choice(at);
         let agent = state.agent(choice);
@@ -234,6 +237,7 @@ pub(crate) struct Taping<'c, C> {
 }
 
 impl<C: Chooser> Chooser for Taping<'_, C> {
+    #[inline(always)]
     fn pick(&mut self, state: &State) -> Option<usize> {
         let at = self.chooser.pick(state)?;
         self.tape.push(at as u32);

@@ -135,7 +135,10 @@ impl Oracle for Leak {
         }
     }
     fn state(&self) -> Option<u64> {
-        let mut ending = self.ending.clone();
+        self.state_as(&|process| process)
+    }
+    fn state_as(&self, renamed: &dyn Fn(u32) -> u32) -> Option<u64> {
+        let mut ending: Vec<u32> = self.ending.iter().map(|&process| renamed(process)).collect();
         ending.sort_unstable();
         state_of((self.killed, ending))
     }

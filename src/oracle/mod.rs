@@ -77,6 +77,14 @@ pub trait Oracle: Send {
     /// of every oracle have the same futures. `None` switches the cache off for the scenario.
     fn state(&self) -> Option<u64>;
 
+    /// The same hash, with each process called `renamed` of it instead of by its number: what two executions in which
+    /// [like](crate::Scenario::alike) processes have changed places agree in. `None`, unless it is overridden: no two states are taken for
+    /// one on account of such a change then.
+    fn state_as(&self, renamed: &dyn Fn(u32) -> u32) -> Option<u64> {
+        let _ = renamed;
+        None
+    }
+
     /// How many events it has actually judged, over all executions since it was made: an oracle that a scenario names and that had
     /// nothing to judge is itself a failure.
     fn judged(&self) -> u64;

@@ -12,6 +12,7 @@ use rustix::fs::{self, AtFlags, CWD, Dir, FileType, Mode, OFlags, SeekFrom};
 use rustix::io::{self, FdFlags, retry_on_intr};
 use std::collections::BTreeSet;
 use std::ffi::CStr;
+use std::hash::{Hash, Hasher};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
@@ -63,6 +64,13 @@ impl OsFile {
         INHERITABLE.lock().insert(self.fd.as_raw_fd());
         self.inheritable = true;
         io::fcntl_setfd(&self.fd, FdFlags::empty())
+    }
+}
+
+/// By its number.
+impl Hash for OsFile {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.number().hash(state);
     }
 }
 

@@ -19,7 +19,7 @@ use super::Result;
 use crate::world::{Errno, FileKind, OpenOptions, World};
 
 /// A published result.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Entry {
     /// The directory with the result: complete, and unchanged for as long as the cache root is held shared.
     pub path: String,
@@ -28,7 +28,7 @@ pub struct Entry {
 }
 
 /// The number of a revision, counted per shard.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Revision(pub u64);
 
 /// The digits of the largest number, with what is around them.
@@ -74,14 +74,18 @@ pub fn marker_path(shard: &str) -> String {
 /// # Errors
 /// [`System`](super::Error::System) from open, read and stat, other than ENOENT.
 pub async fn lookup<W: World>(world: &W, shard: &str) -> Result<Option<Entry>> {
-    let Some(revision) = read_marker(world, shard).await? else { return Ok(None) };
-    let path = format!("{shard}/{}", revision.dir_name());
-    match world.lstat(&path).await {
-        Ok(stat) if stat.kind == FileKind::Dir => Ok(Some(Entry { path, revision })),
-        Ok(_) => Ok(None),
-        Err(error) if error.errno == Errno::NoEnt => Ok(None),
-        Err(error) => Err(error.into()),
-    }
+    world
+        .forgetting(async {
+            let Some(revision) = read_marker(world, shard).await? else { return Ok(None) };
+            let path = format!("{shard}/{}", revision.dir_name());
+            match world.lstat(&path).await {
+                Ok(stat) if stat.kind == FileKind::Dir => Ok(Some(Entry { path, revision })),
+                Ok(_) => Ok(None),
+                Err(error) if error.errno == Errno::NoEnt => Ok(None),
+                Err(error) => Err(error.into()),
+            }
+        })
+        .await
 }
 
 /// The revision that the marker of a shard names.
@@ -89,13 +93,17 @@ pub async fn lookup<W: World>(world: &W, shard: &str) -> Result<Option<Entry>> {
 /// # Errors
 /// [`System`](super::Error::System) from open and read, other than ENOENT.
 pub async fn read_marker<W: World>(world: &W, shard: &str) -> Result<Option<Revision>> {
-    let file = match world.open(&marker_path(shard), OpenOptions::read()).await {
-        Err(error) if error.errno == Errno::NoEnt => return Ok(None),
-        other => other?,
-    };
-    let content = world.read(&file, MARKER_MAX).await?;
-    world.close(file).await?;
-    Ok(Revision::parse(&content))
+    world
+        .forgetting(async {
+            let file = match world.open(&marker_path(shard), OpenOptions::read()).await {
+                Err(error) if error.errno == Errno::NoEnt => return Ok(None),
+                other => other?,
+            };
+            let content = world.read(&file, MARKER_MAX).await?;
+            world.close(file).await?;
+            Ok(Revision::parse(&content))
+        })
+        .await
 }
 
 #[cfg(test)]

@@ -3,11 +3,19 @@
 use super::order::Site;
 use crate::world;
 use crate::world::{Errno, JoinError};
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
 /// What protocol operations return.
 pub type Result<T> = std::result::Result<T, Error>;
+
+/// By its text: errors that say the same are the same to whoever gets them.
+impl Hash for Error {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.to_string().hash(state);
+    }
+}
 
 /// Why an operation of the protocol failed.
 #[derive(Clone, Debug, thiserror::Error)]

@@ -153,35 +153,43 @@ pub(super) async fn try_acquire<W: World>(
 
 /// Opens a lock file, and makes it and the directories above it if they are missing.
 async fn open<W: World>(world: &W, path: &str) -> Result<W::File> {
-    let options = OpenOptions::lock_file().no_follow();
-    let opened = match world.open(path, options).await {
-        Err(error) if error.errno == Errno::NoEnt => {
-            if let Some((parent, _)) = path.rsplit_once('/').filter(|(parent, _)| !parent.is_empty()) {
-                create_dir_all(world, parent).await?;
-            }
-            world.open(path, options).await
-        }
-        other => other,
-    };
-    opened.map_err(|error| match error.errno {
-        Errno::Loop => Error::NotALockFile { path: path.into(), found: "a symbolic link" },
-        Errno::IsDir => Error::NotALockFile { path: path.into(), found: "a directory" },
-        _ => error.into(),
-    })
+    world
+        .forgetting(async {
+            let options = OpenOptions::lock_file().no_follow();
+            let opened = match world.open(path, options).await {
+                Err(error) if error.errno == Errno::NoEnt => {
+                    if let Some((parent, _)) = path.rsplit_once('/').filter(|(parent, _)| !parent.is_empty()) {
+                        create_dir_all(world, parent).await?;
+                    }
+                    world.open(path, options).await
+                }
+                other => other,
+            };
+            opened.map_err(|error| match error.errno {
+                Errno::Loop => Error::NotALockFile { path: path.into(), found: "a symbolic link" },
+                Errno::IsDir => Error::NotALockFile { path: path.into(), found: "a directory" },
+                _ => error.into(),
+            })
+        })
+        .await
 }
 
 /// Whether the path still names the file that was locked.
 pub(super) async fn is_current<W: World>(world: &W, path: &str, file: &W::File) -> Result<bool> {
-    let locked = world.fstat(file).await?;
-    match world.lstat(path).await {
-        Err(error) if error.errno == Errno::NoEnt => Ok(false),
-        Err(error) => Err(error.into()),
-        Ok(named) if named.id != locked.id => Ok(false),
-        Ok(_) if locked.kind == FileKind::Other => {
-            Err(Error::NotALockFile { path: path.into(), found: "a pipe, socket or device" })
-        }
-        Ok(_) => Ok(true),
-    }
+    world
+        .forgetting(async {
+            let locked = world.fstat(file).await?;
+            match world.lstat(path).await {
+                Err(error) if error.errno == Errno::NoEnt => Ok(false),
+                Err(error) => Err(error.into()),
+                Ok(named) if named.id != locked.id => Ok(false),
+                Ok(_) if locked.kind == FileKind::Other => {
+                    Err(Error::NotALockFile { path: path.into(), found: "a pipe, socket or device" })
+                }
+                Ok(_) => Ok(true),
+            }
+        })
+        .await
 }
 
 /// An adopted wait may have been for the other mode. From exclusive to shared is a step that never waits; from shared to exclusive

@@ -40,60 +40,72 @@ pub fn result_dir<W: World>(temp: &Temp<W>) -> String {
 /// # Errors
 /// [`System`](super::Error::System) from any of the steps. Before step 5, the entry is what it was; after it, it is the new one.
 pub async fn publish<W: World>(world: &W, cache: &Cache<W>, key: &str, temp: &Temp<W>) -> Result<Entry> {
-    let shard = shard_dir(cache.dir(), key);
-    let result = result_dir(temp);
-    sync_all(world, &result).await?;
+    world
+        .forgetting(async {
+            let shard = shard_dir(cache.dir(), key);
+            let result = result_dir(temp);
+            sync_all(world, &result).await?;
 
-    let mut revision = read_marker(world, &shard).await?.unwrap_or(Revision(0));
-    let path = loop {
-        revision.0 = revision.0.saturating_add(1);
-        let path = format!("{shard}/{}", revision.dir_name());
-        match world.rename(&result, &path).await {
-            Ok(()) => break path,
-            // Left by a publisher that died before its marker, or taken by one at this very moment.
-            Err(error) if matches!(error.errno, Errno::Exist | Errno::NotEmpty) => {}
-            Err(error) => return Err(error.into()),
-        }
-    };
-    sync_dir(world, &shard).await?;
+            let mut revision = read_marker(world, &shard).await?.unwrap_or(Revision(0));
+            let path = loop {
+                revision.0 = revision.0.saturating_add(1);
+                let path = format!("{shard}/{}", revision.dir_name());
+                match world.rename(&result, &path).await {
+                    Ok(()) => break path,
+                    // Left by a publisher that died before its marker, or taken by one at this very moment.
+                    Err(error) if matches!(error.errno, Errno::Exist | Errno::NotEmpty) => {}
+                    Err(error) => return Err(error.into()),
+                }
+            };
+            sync_dir(world, &shard).await?;
 
-    let marker = format!("{}/marker", temp.path());
-    let file = world.open(&marker, OpenOptions::create_new()).await?;
-    write_all(world, &file, revision.marker().as_bytes()).await?;
-    world.fsync(&file).await?;
-    world.close(file).await?;
-    world.rename(&marker, &marker_path(&shard)).await?;
-    world.note("published", key);
-    sync_dir(world, &shard).await?;
-    Ok(Entry { path, revision })
+            let marker = format!("{}/marker", temp.path());
+            let file = world.open(&marker, OpenOptions::create_new()).await?;
+            write_all(world, &file, revision.marker().as_bytes()).await?;
+            world.fsync(&file).await?;
+            world.close(file).await?;
+            world.rename(&marker, &marker_path(&shard)).await?;
+            world.note("published", key);
+            sync_dir(world, &shard).await?;
+            Ok(Entry { path, revision })
+        })
+        .await
 }
 
 /// fsync of a directory: the names in it.
 async fn sync_dir<W: World>(world: &W, path: &str) -> Result<()> {
-    let dir = world.open(path, OpenOptions::directory()).await?;
-    world.fsync(&dir).await?;
-    Ok(world.close(dir).await?)
+    world
+        .forgetting(async {
+            let dir = world.open(path, OpenOptions::directory()).await?;
+            world.fsync(&dir).await?;
+            Ok(world.close(dir).await?)
+        })
+        .await
 }
 
 /// fsync of a directory, of all files in it, and of all directories below it.
 async fn sync_all<W: World>(world: &W, path: &str) -> Result<()> {
-    let mut dirs = vec![path.to_owned()];
-    while let Some(dir) = dirs.pop() {
-        for entry in world.read_dir(&dir).await? {
-            let path = format!("{dir}/{}", entry.name);
-            if entry.is_dir {
-                dirs.push(path);
-                continue;
+    world
+        .forgetting(async {
+            let mut dirs = vec![path.to_owned()];
+            while let Some(dir) = dirs.pop() {
+                for entry in world.read_dir(&dir).await? {
+                    let path = format!("{dir}/{}", entry.name);
+                    if entry.is_dir {
+                        dirs.push(path);
+                        continue;
+                    }
+                    let file = match world.open(&path, OpenOptions::read().no_follow()).await {
+                        // A symbolic link has no content but its name, which belongs to the directory.
+                        Err(error) if error.errno == Errno::Loop => continue,
+                        other => other?,
+                    };
+                    world.fsync(&file).await?;
+                    world.close(file).await?;
+                }
+                sync_dir(world, &dir).await?;
             }
-            let file = match world.open(&path, OpenOptions::read().no_follow()).await {
-                // A symbolic link has no content but its name, which belongs to the directory.
-                Err(error) if error.errno == Errno::Loop => continue,
-                other => other?,
-            };
-            world.fsync(&file).await?;
-            world.close(file).await?;
-        }
-        sync_dir(world, &dir).await?;
-    }
-    Ok(())
+            Ok(())
+        })
+        .await
 }

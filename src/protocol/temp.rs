@@ -33,28 +33,32 @@ impl<W: World> Temp<W> {
     /// [`NoLocks`](super::Error::NoLocks), and [`System`](super::Error::System) from mkdir, open and stat.
     pub async fn create(world: &W, task: &Task<W>) -> Result<Self> {
         let parent = parent(task);
-        loop {
-            let path = format!("{parent}/{}-{}", world.process_id(), task.cache().number());
-            match world.mkdir(&path).await {
-                Ok(()) => {}
-                Err(error) if error.errno == Errno::NoEnt => {
-                    create_dir_all(world, &parent).await?;
-                    continue;
+        let made = world.forgetting(async {
+            loop {
+                let path = format!("{parent}/{}-{}", world.process_id(), task.cache().number());
+                match world.mkdir(&path).await {
+                    Ok(()) => {}
+                    Err(error) if error.errno == Errno::NoEnt => {
+                        create_dir_all(world, &parent).await?;
+                        continue;
+                    }
+                    // Of an earlier process with our number, or one in another container.
+                    Err(error) if error.errno == Errno::Exist => continue,
+                    Err(error) => return Err(error.into()),
                 }
-                // Of an earlier process with our number, or one in another container.
-                Err(error) if error.errno == Errno::Exist => continue,
-                Err(error) => return Err(error.into()),
+                let file = match world.open(&path, OpenOptions::directory().no_follow()).await {
+                    Err(error) if error.errno == Errno::NoEnt => continue,
+                    other => other?,
+                };
+                let locked = world.try_flock(&file, LockMode::Shared).await.map_err(|error| refused(&path, error))?;
+                if locked && is_current(world, &path, &file).await? {
+                    return Result::Ok((file, path));
+                }
+                world.close(file).await?;
             }
-            let file = match world.open(&path, OpenOptions::directory().no_follow()).await {
-                Err(error) if error.errno == Errno::NoEnt => continue,
-                other => other?,
-            };
-            let locked = world.try_flock(&file, LockMode::Shared).await.map_err(|error| refused(&path, error))?;
-            if locked && is_current(world, &path, &file).await? {
-                return Ok(Temp { file, path, _permit: task.permit().clone() });
-            }
-            world.close(file).await?;
-        }
+        });
+        let (file, path) = made.await?;
+        Ok(Temp { file, path, _permit: task.permit().clone() })
     }
 
     /// Where it is.

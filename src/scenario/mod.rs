@@ -76,9 +76,10 @@ where
 {
     Arc::new(move |world| {
         let future = body(world.clone());
-        Box::pin(async move {
+        let main = world.clone();
+        world.job(async move {
             let exit = future.await.into();
-            world.set_exit(exit);
+            main.set_exit(exit);
         })
     })
 }
@@ -223,7 +224,29 @@ impl Scenario {
             killable: false,
             args: vec![name.to_owned()].into(),
             env: Arc::default(),
+            alike: None,
         });
+        self
+    }
+
+    /// Several processes that do the same, and of which nobody says which is which: no promise tells them apart, and they do not ask
+    /// their World for their process id or arguments. An exhaustive search then takes states that differ only in who is who for one: with
+    /// three of them there are up to six times fewer. They may be killed, if all of them may.
+    ///
+    /// # Panics
+    /// If another process has one of the names; and a process that asks who it is, does.
+    pub fn alike<F, Fut, E>(mut self, names: impl IntoIterator<Item: AsRef<str>>, main: F) -> Self
+    where
+        F: Fn(SimWorld) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = E> + Send + 'static,
+        E: Into<Exit>,
+    {
+        let (main, class) = (Arc::new(main), self.processes.len() as u32);
+        for name in names {
+            let main = main.clone();
+            self = self.process(name.as_ref(), move |world| main(world));
+            self.last("alike").alike = Some(class);
+        }
         self
     }
 

@@ -43,6 +43,9 @@ impl Oracle for Always {
     fn state(&self) -> Option<u64> {
         Some(0) // a question about the machine, which remembers itself
     }
+    fn state_as(&self, _: &dyn Fn(u32) -> u32) -> Option<u64> {
+        self.state()
+    }
     fn judged(&self) -> u64 {
         self.judged
     }
@@ -77,6 +80,9 @@ impl Oracle for Sometimes {
     }
     fn state(&self) -> Option<u64> {
         Some(0)
+    }
+    fn state_as(&self, _: &dyn Fn(u32) -> u32) -> Option<u64> {
+        self.state()
     }
     fn judged(&self) -> u64 {
         self.seen
@@ -113,6 +119,9 @@ impl Oracle for Finally {
     }
     fn state(&self) -> Option<u64> {
         Some(0)
+    }
+    fn state_as(&self, _: &dyn Fn(u32) -> u32) -> Option<u64> {
+        self.state()
     }
     fn judged(&self) -> u64 {
         self.judged

@@ -1,13 +1,10 @@
-//! What each operation does: whether it has to be chosen at all, when it could act, and the act.
-
-use std::sync::Arc;
+//! What each operation does: whether it has to be chosen at all, when it could act, and the act; that of system calls is in `calls`.
 
 use super::depend::{Access, Resource};
-use super::kernel::{Ino, Kernel, Opened};
-use super::names::Data;
-use super::operation::{Large, Op, OpId, Outcome, Owner, Pending, Ret, Stage};
+use super::kernel::Ino;
+use super::operation::{Large, Op, OpId, Owner, Pending, Ret, Stage};
 use super::state::{Phase, State, TaskId, Time};
-use crate::world::{Errno, Kinds, LockMode, Thread, What};
+use crate::world::{Kinds, LockMode, Thread, What};
 
 impl State {
     /// Operations in which there is nothing to choose are done at their announcement.
@@ -46,11 +43,9 @@ impl State {
         let pid = self.tasks[task as usize].pid;
         match *op {
             Op::Flock { fd, mode, .. } => {
-                self.kernel.used_by(pid, fd, task);
-                self.watch_inode(id, self.kernel.inode_of(pid, fd).unwrap_or_default());
-                if !self.evaluate(id) {
-                    self.lock_waits(id, pid, task, fd, mode);
-                }
+                let (inode, could) = self.kernel.lock_asked_by(pid, fd, mode, task);
+                self.watch_inode(id, inode);
+                if could { self.enable(id) } else { self.lock_waits(id, pid, task, fd, mode) }
             }
             Op::Read { fd, .. } | Op::Write { fd, .. } => {
                 if let Some(pipe) = self.kernel.pipe_used_by(pid, fd, task) {
@@ -77,6 +72,7 @@ impl State {
             }
             Op::Sleep { .. } if self.time == Time::Free => self.enable(id),
             Op::Sleep { due } | Op::Deadline { due } => {
+                self.is_plain = false;
                 self.timers.insert((due, id));
             }
             Op::Section { task: section } => {
@@ -173,6 +169,7 @@ impl State {
     /// Returns the task, if it is to be polled before anything else.
     #[inline(always)]
     pub(crate) fn act(&mut self, id: OpId, choose: &mut dyn FnMut(u32) -> u32) -> Option<TaskId> {
+        self.attribute_to(id);
         let pending = &self.ops[id.slot as usize];
         let goes_on = match (pending.owner, &pending.op) {
             (Owner::Task(task), op) if op.is_system_call() => self.system_call(id, task),
@@ -241,257 +238,6 @@ impl State {
                 self.fork_child(id, task, &command);
             }
             op => unreachable!("{op:?} is a system call"),
-        }
-    }
-
-    /// The synchronous calls.
-    #[inline(always)]
-    fn system_call(&mut self, id: OpId, task: TaskId) -> Option<TaskId> {
-        let pid = self.tasks[task as usize].pid;
-        let outcome = match self.ops[id.slot as usize].op {
-            Op::Flock { fd, mode, .. } => self.flock(id, task, pid, fd, mode)?,
-            // The commonest calls are on the short way.
-            Op::Write { fd, data } => {
-                self.unwatch_inode(id);
-                self.write(pid, task, fd, data)
-            }
-            Op::Unlock { fd } => self.unlock(pid, task, fd),
-            op => {
-                self.unwatch_inode(id);
-                self.call(pid, task, op)
-            }
-        };
-        if let Err(errno) = outcome {
-            self.call_failed(pid, task, self.ops[id.slot as usize].op, errno);
-        }
-        self.return_from_call(id, outcome)
-    }
-
-    #[cold]
-    fn call_failed(&mut self, pid: u32, task: TaskId, op: Op, errno: Errno) {
-        let refused = matches!(op, Op::TryFlock { .. }) && errno == Errno::Again;
-        if self.wants(Kinds::FAILURES) && !refused {
-            self.emit_failed(pid, Some(task), op.name(), self.subject(pid, &op), errno);
-        }
-    }
-
-    /// `None`: it waits on (the second half of a conversion).
-    fn flock(&mut self, id: OpId, task: TaskId, pid: u32, fd: u32, mode: LockMode) -> Option<Outcome> {
-        match self.kernel.begin_conversion(pid, fd, mode) {
-            Err(errno) => {
-                self.unwatch_inode(id);
-                return Some(Err(errno));
-            }
-            Ok(None) => {}
-            Ok(Some(old)) => self.emit_unlocked(pid, task, fd, old),
-        }
-        match self.kernel.grant(pid, fd, mode, task, self.step) {
-            Err(errno) => {
-                self.unwatch_inode(id);
-                Some(Err(errno))
-            }
-            Ok(true) => {
-                self.unwatch_inode(id);
-                self.kernel.used_by(pid, fd, task);
-                if self.wants(Kinds::LOCKS)
-                    && let Ok((path, file, ofd)) = self.kernel.describe(pid, fd)
-                {
-                    let (descriptor, description) = (fd, ofd.into());
-                    let what = What::Lock { path, descriptor, file, description, mode, blocking: true };
-                    self.emit(pid, Some(task), what);
-                }
-                Some(Ok(Ret::Unit))
-            }
-            Ok(false) => {
-                if let Op::Flock { converted, .. } = &mut self.ops[id.slot as usize].op {
-                    *converted = true;
-                }
-                self.evaluate(id); // it was enabled, so this tells that it waits
-                None
-            }
-        }
-    }
-
-    fn emit_unlocked(&mut self, pid: u32, task: TaskId, fd: u32, mode: LockMode) {
-        if self.wants(Kinds::LOCKS)
-            && let Ok((path, file, ofd)) = self.kernel.describe(pid, fd)
-        {
-            self.emit(pid, Some(task), What::Unlock { path, file, description: ofd.into(), mode });
-        }
-    }
-
-    fn unlock(&mut self, pid: u32, task: TaskId, fd: u32) -> Outcome {
-        if let Some(mode) = self.kernel.unlock(pid, fd)? {
-            self.emit_unlocked(pid, task, fd, mode);
-        }
-        Ok(Ret::Unit)
-    }
-
-    fn write(&mut self, pid: u32, task: TaskId, fd: u32, data: Data) -> Outcome {
-        let data = self.written.bytes(&data);
-        if fd == 1 && self.hosts[pid as usize].launch.is_some() {
-            self.hosts[pid as usize].stdout.extend_from_slice(data);
-        }
-        let bytes = self.kernel.write(pid, fd, data)?;
-        if self.wants(Kinds::CONTENT) {
-            let (path, file, _) = self.kernel.describe(pid, fd)?;
-            self.emit(pid, Some(task), What::Write { path, descriptor: fd, file, bytes });
-        }
-        Ok(Ret::Number(bytes as u64))
-    }
-
-    fn call(&mut self, pid: u32, task: TaskId, op: Op) -> Outcome {
-        let by = Some(task);
-        match op {
-            Op::Open { path, options } => {
-                let opened = self.kernel.open(pid, &self.names[path], options)?;
-                self.kernel.used_by(pid, opened.descriptor, task);
-                if self.wants(Kinds::OPENED) {
-                    let Opened { descriptor, file, created, truncated } = opened;
-                    self.emit(
-                        pid,
-                        by,
-                        What::Open { path: self.names[path].clone(), descriptor, file, created, truncated },
-                    );
-                }
-                Ok(Ret::Fd(opened.descriptor))
-            }
-            Op::Close { fd } => {
-                let closed = self.kernel.close(pid, fd)?;
-                self.emit_closed(pid, by, fd, closed);
-                Ok(Ret::Unit)
-            }
-            Op::Dup { fd } => {
-                let descriptor = self.kernel.dup(pid, fd, 0, true)?;
-                self.kernel.used_by(pid, descriptor, task);
-                if self.wants(Kinds::OPENED) {
-                    let (path, file, _) = self.kernel.describe(pid, fd)?;
-                    self.emit(pid, by, What::Dup { path, descriptor, file });
-                }
-                Ok(Ret::Fd(descriptor))
-            }
-            Op::Read { fd, len } => {
-                let bytes = self.kernel.read(pid, fd, len)?;
-                if self.wants(Kinds::CONTENT) {
-                    let (path, file, _) = self.kernel.describe(pid, fd)?;
-                    self.emit(pid, by, What::Read { path, descriptor: fd, file, bytes: bytes.len() });
-                }
-                Ok(Large::Bytes(bytes).into())
-            }
-            Op::Seek { fd, offset } => self.kernel.seek(pid, fd, offset).map(|()| Ret::Unit),
-            Op::Truncate { fd, len } => {
-                self.kernel.truncate(pid, fd, len)?;
-                if self.wants(Kinds::CONTENT) {
-                    let (path, file, _) = self.kernel.describe(pid, fd)?;
-                    self.emit(pid, by, What::Truncate { path, file, len });
-                }
-                Ok(Ret::Unit)
-            }
-            Op::Sync { fd } => {
-                self.kernel.fsync(pid, fd)?;
-                if self.wants(Kinds::CONTENT) {
-                    let (path, file, _) = self.kernel.describe(pid, fd)?;
-                    self.emit(pid, by, What::Sync { path, file });
-                }
-                Ok(Ret::Unit)
-            }
-            Op::Fstat { fd } => {
-                let stat = self.kernel.fstat(pid, fd)?;
-                if self.wants(Kinds::OTHER) {
-                    let (path, _, _) = self.kernel.describe(pid, fd)?;
-                    self.emit(pid, by, What::Stat { path });
-                }
-                Ok(Large::Stat(stat).into())
-            }
-            Op::Stat { path, follow } => {
-                let stat = self.kernel.stat(pid, &self.names[path], follow)?;
-                self.tell(pid, by, Kinds::OTHER, |names| What::Stat { path: names[path].clone() });
-                Ok(Large::Stat(stat).into())
-            }
-            Op::Rename { from, to, flags } => {
-                let id = Kernel::file_id;
-                let (ino, replaced) = self.kernel.rename(pid, &self.names[from], &self.names[to], flags)?;
-                self.tell(pid, by, Kinds::NAMES, |names| {
-                    let (from, to) = (names[from].clone(), names[to].clone());
-                    What::Rename { from, to, file: id(ino), replaced: replaced.map(id) }
-                });
-                Ok(Ret::Unit)
-            }
-            Op::Link { existing, new } => {
-                let (existing, new) = (self.names[existing].clone(), self.names[new].clone());
-                self.kernel.link(pid, &existing, &new)?;
-                self.emit(pid, by, What::Link { existing, new, symbolic: false });
-                Ok(Ret::Unit)
-            }
-            Op::Symlink { target, path } => {
-                let (existing, new) = (self.names[target].clone(), self.names[path].clone());
-                self.kernel.symlink(pid, &existing, &new)?;
-                self.emit(pid, by, What::Link { existing, new, symbolic: true });
-                Ok(Ret::Unit)
-            }
-            Op::ReadLink { path } => {
-                let target = self.kernel.read_link(pid, &self.names[path])?;
-                self.tell(pid, by, Kinds::OTHER, |names| What::Stat { path: names[path].clone() });
-                Ok(Large::Text(target).into())
-            }
-            Op::Unlink { path } => {
-                let ino = self.kernel.unlink(pid, &self.names[path])?;
-                self.tell(pid, by, Kinds::NAMES, |names| What::Unlink {
-                    path: names[path].clone(),
-                    file: Kernel::file_id(ino),
-                });
-                Ok(Ret::Unit)
-            }
-            Op::MakeDir { path } => {
-                self.kernel.mkdir(pid, &self.names[path])?;
-                self.tell(pid, by, Kinds::NAMES, |names| What::MakeDir { path: names[path].clone() });
-                Ok(Ret::Unit)
-            }
-            Op::RemoveDir { path } => {
-                self.kernel.rmdir(pid, &self.names[path])?;
-                self.tell(pid, by, Kinds::NAMES, |names| What::RemoveDir { path: names[path].clone() });
-                Ok(Ret::Unit)
-            }
-            Op::ReadDir { path } => {
-                let entries = self.kernel.read_dir(pid, &self.names[path])?;
-                self.tell(pid, by, Kinds::OTHER, |names| What::ReadDir { path: names[path].clone() });
-                Ok(Large::Entries(entries).into())
-            }
-            Op::Pipe => {
-                let path: Arc<str> = "pipe".into();
-                let (reader, writer) = self.kernel.pipe(pid, &path, true)?;
-                for descriptor in [reader, writer] {
-                    self.kernel.used_by(pid, descriptor, task);
-                    let (path, file, _) = self.kernel.describe(pid, descriptor)?;
-                    self.emit(pid, by, What::Open { path, descriptor, file, created: true, truncated: false });
-                }
-                Ok(Ret::Fds(reader, writer))
-            }
-            Op::TryFlock { fd, mode } => {
-                if let Some(old) = self.kernel.begin_attempt(pid, fd, mode)? {
-                    self.emit_unlocked(pid, task, fd, old);
-                }
-                let granted = self.kernel.grant(pid, fd, mode, task, self.step)?;
-                self.kernel.used_by(pid, fd, task);
-                if self.wants(Kinds::LOCKS) {
-                    let (path, file, ofd) = self.kernel.describe(pid, fd)?;
-                    let (descriptor, description) = (fd, ofd.into());
-                    let what = if granted {
-                        What::Lock { path, descriptor, file, description, mode, blocking: false }
-                    } else {
-                        What::LockRefused { path, descriptor, file, mode }
-                    };
-                    self.emit(pid, by, what);
-                }
-                // Where the ground keeps the lock of a refused conversion, whoever asked has to give it up himself.
-                let kept = !granted && self.kernel.lock_mode(pid, fd).is_some();
-                Ok(if kept { Ret::Unit } else { Ret::Flag(granted) })
-            }
-            Op::KillChild { pid: child } => {
-                self.kill(child);
-                Ok(Ret::Unit)
-            }
-            op => unreachable!("{op:?} is no system call"),
         }
     }
 

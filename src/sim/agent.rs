@@ -1,9 +1,11 @@
-//! Agents: whoever makes choices. A task, a process that is exec'd or dies, a fault that may happen to one of them.
+//! Agents: whoever makes choices, and what a choice is called. A task, a process that is exec'd or dies, a fault that may happen to one of them.
+
+use std::sync::Arc;
 
 use super::fingerprint::hash;
 use super::kernel::Pid;
-use super::operation::Owner;
-use super::state::{Choice, State};
+use super::operation::{Op, OpId, Owner};
+use super::state::{Choice, State, TaskId, Time};
 
 /// Numbers of agents come in blocks of this size: tasks, processes, and four kinds of faults.
 const BLOCK: u64 = 1 << 32;
@@ -26,10 +28,71 @@ impl State {
         }
     }
 
+    /// Whoever went last goes on, with the oldest of its operations, or else the first agent that can: the position, if there is nothing
+    /// but operations to choose among. Of a task that can go on, this takes no look at the others'.
+    pub(crate) fn goes_on(&self, last: Option<u64>) -> Option<usize> {
+        if !(self.due.is_empty() && self.hungry.is_empty()) {
+            return None;
+        }
+        if let Some(task) = last.filter(|&agent| agent < BLOCK) {
+            let places = self.ops_of(task as TaskId).filter_map(|id| self.pending(id).map(|p| (p.seq, p.place)));
+            if let Some((_, place)) = places.filter_map(|(seq, place)| Some((seq, place?))).min() {
+                return Some(place as usize);
+            }
+        }
+        let rank = |id: &OpId| {
+            let pending = &self.ops[id.slot as usize];
+            let agent = self.owner_agent(pending.owner);
+            (if Some(agent) == last { 0 } else { agent + 1 }, pending.seq)
+        };
+        let ranked = self.enabled.iter().enumerate();
+        ranked.min_by_key(|(_, id)| rank(id)).map(|(at, _)| at)
+    }
+
     fn owner_agent(&self, owner: Owner) -> u64 {
         match owner {
             Owner::Task(task) => task.into(),
             Owner::Process(pid) => BLOCK + u64::from(pid),
+        }
+    }
+
+    /// Who could make a choice, what it does, and to what.
+    pub(crate) fn describe(&self, choice: Choice) -> (String, &'static str, Arc<str>) {
+        match choice {
+            Choice::Act(id) | Choice::Expire(id) => {
+                let pending = &self.ops[id.slot as usize];
+                let pid = match pending.owner {
+                    Owner::Task(task) => self.tasks[task as usize].pid,
+                    Owner::Process(pid) => pid,
+                };
+                let name = if matches!(choice, Choice::Act(_)) { pending.op.name() } else { "expire" };
+                (self.owner_name(pending.owner), name, self.subject(pid, &pending.op))
+            }
+            Choice::Resume(task) => (self.task_name(task), "resume", "".into()),
+            Choice::Cancel(task) => (self.task_name(task), "cancel", "".into()),
+            Choice::Kill(pid) => (self.hosts[pid as usize].name.to_string(), "kill", "".into()),
+            Choice::Lose(ofd) => (self.task_name(self.kernel.locker(ofd)), "lose", self.kernel.opened_as(ofd)),
+        }
+    }
+
+    /// Whether a choice lets somebody go on who has just given others the time to.
+    pub(crate) fn is_patience(&self, choice: Choice) -> bool {
+        let Choice::Act(id) = choice else { return false };
+        matches!(self.ops[id.slot as usize].op, Op::Sleep { .. } | Op::Yield)
+    }
+
+    /// Whether a sleep ends by this choice although somebody else could go on: its length is not what it says.
+    pub(crate) fn is_early(&self, choice: Choice) -> bool {
+        let sleeps = |id: OpId| matches!(self.ops[id.slot as usize].op, Op::Sleep { .. });
+        let Choice::Act(id) = choice else { return false };
+        self.time == Time::Free && sleeps(id) && (!self.hungry.is_empty() || !self.enabled.iter().all(|&op| sleeps(op)))
+    }
+
+    /// Orders the choices of one agent: by how long ago they were announced.
+    pub(crate) fn age(&self, choice: Choice) -> u64 {
+        match choice {
+            Choice::Act(id) | Choice::Expire(id) => self.ops[id.slot as usize].seq.into(),
+            _ => 0,
         }
     }
 
@@ -82,7 +145,6 @@ impl State {
     /// forked it.
     #[cfg(feature = "loom")]
     pub(crate) fn waiter(&self, agent: u64) -> Option<u64> {
-        use super::operation::{Op, OpId};
         let owner = |id: OpId| self.pending(id).map(|p| self.owner_agent(p.owner));
         let at = (agent % BLOCK) as usize;
         match agent / BLOCK {

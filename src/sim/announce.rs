@@ -6,7 +6,7 @@
 
 use std::task::Waker;
 
-use super::depend::{Access, Resource};
+use super::depend::{Access, Moment, Resource};
 use super::kernel::Pid;
 use super::operation::{Op, OpId, Outcome, Owner, Pending, Ret, Stage};
 use super::state::{Choice, Phase, State, Task, TaskId};
@@ -76,10 +76,41 @@ impl State {
         task.has_deferred = true;
     }
 
-    /// The first poll of an operation.
-    #[inline(always)]
-    pub(crate) fn announce(&mut self, op: Op, waker: &Waker) -> Announced {
+    /// The first poll of a system call of a task that has nothing else under way: the usual case, on the short way. Of anything else, it
+    /// does nothing, and gives none; see [`announce`](State::announce).
+    #[inline(never)]
+    pub(crate) fn announce_call(&mut self, op: &Op, waker: &Waker) -> OpId {
         let id = self.current();
+        self.returned = OpId::NONE;
+        let usual = op.is_system_call() && self.footprint.is_none() && self.is_ours(waker);
+        let State { tasks, ops, enabled, kernel, step, .. } = self;
+        let task = &mut tasks[id as usize];
+        let home = &mut ops[task.home as usize];
+        if !usual || home.live || task.occupied.is_some() || task.forgetting.is_open() {
+            return OpId::NONE;
+        }
+        let now = Moment { step: *step, part: 0 };
+        let announced = home.fill(task.home, Owner::Task(id), *op, (task.announced, now), None);
+        task.announced += 1;
+        task.occupied = Some(announced);
+        // What is on a file and no pipe need not wait.
+        let waits = match *op {
+            Op::Read { fd, .. } | Op::Write { fd, .. } => kernel.pipe_used_by(task.pid, fd, id).is_some(),
+            op => op.may_have_to_wait(),
+        };
+        if waits {
+            self.watch(announced);
+        } else {
+            home.place = Some(enabled.len() as u32);
+            enabled.push(announced);
+        }
+        announced
+    }
+
+    /// The first poll of an operation.
+    pub(crate) fn announce(&mut self, op: &Op, waker: &Waker) -> Announced {
+        let (op, id) = (*op, self.current());
+        self.returned = OpId::NONE;
         if self.tasks[id as usize].occupied.is_some() {
             self.defer(id, waker);
             return Announced::Deferred;
@@ -89,9 +120,10 @@ impl State {
         {
             return Announced::Done(ret);
         }
-        let waker = self.others_waker(waker);
+        let waker = (!self.is_ours(waker)).then(|| waker.clone());
         let now = self.moment();
-        let State { tasks, ops, enabled, kernel, .. } = self;
+        self.note_strand(id);
+        let State { tasks, ops, .. } = self;
         let task = &mut tasks[id as usize];
         let seq = task.announced;
         task.announced += 1;
@@ -99,28 +131,11 @@ impl State {
         let announced = if home.live {
             self.announce_beside(id, op, seq, waker)
         } else {
-            let announced = home.fill(task.home, Owner::Task(id), op, (seq, now), waker);
-            if op.is_synchronous() {
-                task.occupied = Some(announced);
-            }
-            // What is on a file and no pipe need not wait: the usual case, on the short way.
-            let at_once = match op {
-                Op::Read { fd, .. } | Op::Write { fd, .. } => match kernel.pipe_used_by(task.pid, fd, id) {
-                    Some(pipe) => {
-                        self.watch_pipe(announced, pipe);
-                        return Announced::Waits(announced);
-                    }
-                    None => true,
-                },
-                op => !op.may_have_to_wait(),
-            };
-            if at_once {
-                home.place = Some(enabled.len() as u32);
-                enabled.push(announced);
-                return Announced::Waits(announced);
-            }
-            announced
+            home.fill(task.home, Owner::Task(id), op, (seq, now), waker)
         };
+        if op.is_synchronous() {
+            self.tasks[id as usize].occupied = Some(announced);
+        }
         if op.may_have_to_wait() {
             self.watch(announced)
         } else {
@@ -133,24 +148,31 @@ impl State {
     fn announce_beside(&mut self, id: TaskId, op: Op, seq: u32, waker: Option<Waker>) -> OpId {
         let (slot, now) = (self.vacant_slot(), self.moment());
         let announced = self.ops[slot as usize].fill(slot, Owner::Task(id), op, (seq, now), waker);
-        let task = &mut self.tasks[id as usize];
-        task.others.push(announced);
-        if op.is_synchronous() {
-            task.occupied = Some(announced);
-        }
+        self.tasks[id as usize].others.push(announced);
         announced
     }
 
-    /// A waker that is to be woken: that of a future within a task, which somebody else polls.
+    /// Whether it is the machine's waker, which need not be woken. Others are: of futures within a task, which somebody else polls.
     #[inline(always)]
-    fn others_waker(&self, waker: &Waker) -> Option<Waker> {
-        let ours = self.polls.as_ref().is_some_and(|polls| polls.will_wake(waker));
-        (!ours).then(|| waker.clone())
+    fn is_ours(&self, waker: &Waker) -> bool {
+        self.polls.as_ref().is_some_and(|polls| polls.will_wake(waker))
     }
 
     /// A later poll: the result, if it has acted, and if no synchronous call of another future keeps the thread.
     #[inline(always)]
     pub(crate) fn fetch(&mut self, id: OpId, waker: &Waker) -> Option<Outcome> {
+        if self.returned != id {
+            return self.fetch_in_detail(id, waker);
+        }
+        self.returned = OpId::NONE;
+        let pending = &mut self.ops[id.slot as usize];
+        debug_assert!(pending.live && pending.stage == Stage::Acted && pending.waker.is_none());
+        pending.live = false;
+        Some(std::mem::replace(&mut pending.outcome, Ok(Ret::Unit)))
+    }
+
+    #[inline(never)]
+    fn fetch_in_detail(&mut self, id: OpId, waker: &Waker) -> Option<Outcome> {
         if self.thread_is_occupied(Some(id), waker) {
             return None;
         }
@@ -162,10 +184,7 @@ impl State {
         }
         let outcome = std::mem::replace(&mut pending.outcome, Ok(Ret::Unit));
         // It has been in no list since it acted.
-        pending.live = false;
-        if pending.waker.is_some() {
-            pending.waker = None;
-        }
+        (pending.live, pending.waker) = (false, None);
         let Owner::Task(task) = pending.owner else { unreachable!("processes fetch nothing") };
         self.free(id, task);
         Some(outcome)
@@ -174,7 +193,7 @@ impl State {
     /// It has not acted yet; somebody else may wait for it now.
     fn poll_in_vain(&mut self, id: OpId, waker: &Waker) {
         if !self.ops[id.slot as usize].waker.as_ref().is_some_and(|w| w.will_wake(waker)) {
-            self.ops[id.slot as usize].waker = self.others_waker(waker);
+            self.ops[id.slot as usize].waker = (!self.is_ours(waker)).then(|| waker.clone());
         }
     }
 
@@ -238,31 +257,47 @@ impl State {
         }
     }
 
-    /// The same for a system call of a task, which has kept its thread: the task, if it can be polled at once.
+    /// The same for a system call of a task, which has kept its thread: whether the task is to be polled at once.
     #[inline(always)]
-    pub(crate) fn return_from_call(&mut self, id: OpId, outcome: Outcome) -> Option<TaskId> {
-        let id = self.conclude(id, outcome)?;
+    pub(crate) fn return_from_call(&mut self, id: OpId, task_id: TaskId, outcome: Outcome) -> bool {
+        let pending = &mut self.ops[id.slot as usize];
+        let task = &mut self.tasks[task_id as usize];
+        let watched = self.remember || self.footprint.is_some() || pending.waker.is_some();
+        if watched || task.has_deferred || task.home != id.slot || task.phase != Phase::Suspended {
+            return self.return_in_detail(id, outcome);
+        }
+        debug_assert!(task.has_thread && task.occupied == Some(id));
+        (task.occupied, task.phase) = (None, Phase::Scheduled);
+        (pending.stage, pending.outcome) = (Stage::Acted, outcome);
+        if let Some(place) = pending.place.take() {
+            self.close_gap(place);
+        }
+        self.returned = id;
+        true
+    }
+
+    #[inline(never)]
+    fn return_in_detail(&mut self, id: OpId, outcome: Outcome) -> bool {
+        self.returned = OpId::NONE;
+        let Some(id) = self.conclude(id, outcome) else { return false };
         let task = &mut self.tasks[id as usize];
         if task.phase == Phase::Suspended {
             debug_assert!(task.has_thread && task.occupied.is_none());
             task.phase = Phase::Scheduled;
-            return Some(id);
+            return true;
         }
         self.wake(id);
-        None
+        false
     }
 
     /// Leaves the result of an operation for its task to fetch: the task.
     #[inline(always)]
     fn conclude(&mut self, id: OpId, outcome: Outcome) -> Option<TaskId> {
-        let pending = &mut self.ops[id.slot as usize];
-        let Owner::Task(task_id) = pending.owner else { return None };
+        let Owner::Task(task_id) = self.ops[id.slot as usize].owner else { return None };
         if self.remember {
-            // Its arguments too: what tasks share beside the World shows in what they ask for.
-            let value = super::fingerprint::hash(&(pending.seq, &pending.op, &outcome));
-            let task = &mut self.tasks[task_id as usize];
-            task.past = super::fingerprint::mix(task.past, value);
+            self.remember_outcome(id, task_id, &outcome);
         }
+        let pending = &mut self.ops[id.slot as usize];
         (pending.stage, pending.outcome) = (Stage::Acted, outcome);
         if let Some(waker) = &pending.waker {
             waker.wake_by_ref();
@@ -335,6 +370,12 @@ impl State {
     pub(crate) fn choice_count(&self) -> usize {
         let ready: usize = self.hungry.iter().map(|&pid| self.hosts[pid as usize].ready.len()).sum();
         self.enabled.len() + self.due.len() + ready + self.fault_choices.len()
+    }
+
+    /// How many of them are no faults: the first ones.
+    #[inline(always)]
+    pub(crate) fn usual_count(&self) -> usize {
+        self.choice_count() - self.fault_choices.len()
     }
 
     /// How many of them, the last ones, are faults.

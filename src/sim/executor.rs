@@ -9,15 +9,17 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use super::depend::{Access, Moment, Resource};
+use super::forget::Forgetting;
+use super::job::Job;
 use super::kernel::Pid;
-use super::operation::{Owner, Ret};
-use super::state::{Phase, State, Task, TaskFuture, TaskId};
+use super::operation::{OpId, Owner, Ret};
+use super::state::{Phase, State, Task, TaskId};
 use crate::oracle::{Violation, ViolationKind};
 use crate::world::{Kinds, Thread, What};
 
 impl State {
-    /// A new task; its future is handed to the machine with the next [`fresh`](State::fresh).
-    pub(crate) fn new_task(&mut self, pid: Pid, name: Arc<str>, thread: Thread, future: TaskFuture) -> TaskId {
+    /// A new task; the machine finds it among the [`fresh`](State::fresh).
+    pub(crate) fn new_task(&mut self, pid: Pid, name: Arc<str>, thread: Thread, job: Box<dyn Job>) -> TaskId {
         let id = self.tasks.len() as TaskId;
         // A section runs for the task that gave it away: it starts with that task's past.
         let parent = self.current;
@@ -40,13 +42,16 @@ impl State {
             aborting: false,
             joiners: SmallVec::new(),
             announced: 0,
+            forgetting: Forgetting::default(),
             past,
             completed: false,
+            job: None,
+            is_detached: false,
             woken_in: (0, 0),
             in_line_since: Moment::default(),
         });
         self.note_cause(id);
-        self.fresh.push((id, future));
+        self.fresh.push((id, job));
         if !self.acts(pid) {
             // Spawned by a destructor of the dead: dropped without having run.
             self.tasks[id as usize].phase = Phase::Dead;
@@ -179,14 +184,19 @@ impl State {
     }
 
     /// Who gets a thread, and when, matters where there are not enough of them.
+    #[inline(always)]
     pub(crate) fn touch_scarce_threads(&mut self, pid: Pid) {
         if self.footprint.is_some() {
-            let host = &self.hosts[pid as usize];
-            let workers = host.worker_tasks > host.workers;
-            let pool = host.worker_tasks + host.pool_tasks > host.pool;
-            self.touch(Resource::Workers(pid), if workers { Access::Write } else { Access::Add });
-            self.touch(Resource::Pool(pid), if pool { Access::Write } else { Access::Add });
+            self.touch_threads(pid);
         }
+    }
+
+    fn touch_threads(&mut self, pid: Pid) {
+        let host = &self.hosts[pid as usize];
+        let workers = host.worker_tasks > host.workers;
+        let pool = host.worker_tasks + host.pool_tasks > host.pool;
+        self.touch(Resource::Workers(pid), if workers { Access::Write } else { Access::Add });
+        self.touch(Resource::Pool(pid), if pool { Access::Write } else { Access::Add });
     }
 
     /// Idle blocking threads take what has been in the queue longest.
@@ -219,9 +229,18 @@ impl State {
         }
         debug_assert!(task.has_thread && task.phase == Phase::Scheduled);
         (task.phase, task.poll_again) = (Phase::Running, false);
-        self.current = Some(id);
+        (self.current, self.returned) = (Some(id), OpId::NONE);
         self.begin_part(id);
         true
+    }
+
+    /// The same after the return of a system call.
+    #[inline(always)]
+    pub(crate) fn go_on(&mut self, id: TaskId) -> bool {
+        let returned = self.returned;
+        let enters = self.enter(id);
+        self.returned = returned;
+        enters
     }
 
     /// After a poll that came to no end. `true`: poll again at once.
@@ -300,6 +319,27 @@ impl State {
             self.tell_joiners(id);
         }
         self.task_of_process_ended(pid, id, completed);
+    }
+
+    /// The value of a task that has completed is left for whoever takes it.
+    pub(crate) fn leave_value(&mut self, id: TaskId, job: Box<dyn Job>) {
+        self.tasks[id as usize].job = Some(job);
+    }
+
+    /// The value of a task, if it has completed and nobody has taken it.
+    pub(crate) fn take_value<T: 'static>(&mut self, id: TaskId) -> Option<T> {
+        let mut job = self.tasks[id as usize].job.take()?;
+        let value: &mut Option<T> = job.value().downcast_mut().expect("the type that was spawned");
+        let value = value.take();
+        self.jobs.keep(job);
+        value
+    }
+
+    /// Nobody will take the value of a task: the job that has it, if it has completed, for its value to be dropped on stage.
+    pub(crate) fn detach(&mut self, id: TaskId) -> Option<Box<dyn Job>> {
+        let task = &mut self.tasks[id as usize];
+        task.is_detached = true;
+        task.job.take()
     }
 
     /// Whoever waits for a task that has ended goes on.

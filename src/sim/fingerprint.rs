@@ -1,13 +1,19 @@
 //! Hashes of the machine's state, for the state cache.
 //!
 //! Two executions that agree in the kernel, in what every task has seen (hence in what it will do), in what every task is about to
-//! do, in every queue, in what is left of every bound and in what every oracle remembers, have the same futures. Task numbers
-//! depend on the order in which processes happened to start their tasks, so tasks are named by process and by birth within it.
+//! do, in every queue, in what is left of every bound and in what every oracle remembers, have the same futures. The scar: numbers
+//! that are handed out in turn. Tasks, semaphores, inodes and descriptions are numbered in the order in which processes happen to
+//! make them, and states that differed in nothing else were explored again and again: of 293,726 states of two processes with one shard
+//! five sixths were such copies. So everything is named by what makes it up: a task by its process and birth, a
+//! file by its path ([`Kernel::fingerprint`](super::kernel::Kernel::fingerprint)), and what has no order is hashed without one.
 
 use std::hash::{Hash, Hasher};
 
-use super::operation::{OpId, Owner, Stage};
-use super::state::{State, TaskId};
+use super::kernel::Pid;
+use super::operation::{Op, OpId, Outcome, Owner, Pending, Ret, Stage};
+use super::state::{Phase, State, TaskId};
+use super::symmetry::Ranks;
+use crate::world::Thread;
 
 /// A 64-bit hasher with a strong finish; the same on every machine, unlike the standard one, whose algorithm may change.
 #[derive(Clone)]
@@ -53,7 +59,7 @@ impl Hasher for Fold {
 }
 
 /// Two of them side by side, for 128 bits in one walk over the state.
-struct Wide(Fold, Fold);
+pub(crate) struct Wide(Fold, Fold);
 
 impl Wide {
     fn new() -> Self {
@@ -94,96 +100,213 @@ pub(crate) fn hash(value: &impl Hash) -> u64 {
     fold.finish()
 }
 
+/// Two independent hashes of what `feed` feeds.
+fn wide(feed: impl FnOnce(&mut Wide)) -> u128 {
+    let mut state = Wide::new();
+    feed(&mut state);
+    state.wide()
+}
+
+/// The first of the inode numbers that a process as a whole gives: see [`Kernel::set_author`](super::kernel::Kernel::set_author).
+pub(crate) fn author_of_process(pid: Pid) -> u64 {
+    (u64::from(pid) + 1) << 48
+}
+
+/// The same of one operation of a task.
+#[inline]
+fn author(pid: Pid, birth: u32, seq: u32) -> u64 {
+    // Sixteen for each operation, which makes one file at most; four million tasks a process, four million operations a task.
+    author_of_process(pid) | u64::from(birth) << 26 | u64::from(seq) << 4
+}
+
 impl State {
     /// Two independent 64-bit hashes of everything that can influence the future; `None` if an oracle does not tell its state.
     pub(crate) fn fingerprint(&self) -> Option<u128> {
+        Some(self.fingerprint_and_ranks()?.0)
+    }
+
+    /// The same, and the same with whose turn it is, a task's or a process's.
+    pub(crate) fn fingerprint_with_turn(&self, agent: Option<u64>) -> Option<(u128, u128)> {
+        let (fingerprint, ranks) = self.fingerprint_and_ranks()?;
+        let turn = agent.map(|agent| match super::agent::place(agent) {
+            (0, task) => self.name_of_task(task as TaskId, &ranks),
+            (_, pid) => (ranks.of(pid as Pid), 0),
+        });
+        Some((fingerprint, wide(|state| (fingerprint, turn).hash(state))))
+    }
+
+    fn fingerprint_and_ranks(&self) -> Option<(u128, Ranks)> {
+        let mut names = self.kernel.names_by_path();
+        let ranks = self.ranks(&names);
+        let renamed = self.feed_oracles(&|pid| ranks.of(pid), true);
+        let (ranks, oracles) = match renamed {
+            Some(oracles) => (ranks, oracles),
+            None => (Ranks::default(), self.feed_oracles(&|pid| pid, false)?),
+        };
+        self.kernel.name_what_is_open(&mut names, &ranks);
         let mut state = Wide::new();
-        self.feed_fingerprint(&mut state)?;
+        oracles.hash(&mut state);
+        self.kernel.feed_fingerprint(&names, &ranks, &mut state);
+        self.feed_fingerprint(&ranks, &mut state);
+        Some((state.wide(), ranks))
+    }
+
+    /// What the kernel makes from here on is made by that operation.
+    #[inline]
+    pub(crate) fn attribute_to(&mut self, id: OpId) {
+        let pending = &self.ops[id.slot as usize];
+        let first = match pending.owner {
+            Owner::Task(task) => {
+                let task = &self.tasks[task as usize];
+                author(task.pid, task.birth, pending.seq)
+            }
+            Owner::Process(pid) => author_of_process(pid),
+        };
+        self.kernel.set_author(first);
+    }
+
+    /// What the oracles remember. `None` if one of them does not tell, or not under other names.
+    fn feed_oracles(&self, renamed: &dyn Fn(Pid) -> Pid, under_ranks: bool) -> Option<u128> {
+        let mut state = Wide::new();
+        for judge in &self.judges.all {
+            let told = if under_ranks { judge.oracle.state_as(renamed) } else { judge.oracle.state() };
+            told?.hash(&mut state);
+        }
         Some(state.wide())
     }
 
-    /// A task, or a process as a whole, by the name that it has in a fingerprint.
-    pub(crate) fn name_in_fingerprint(&self, agent: u64) -> u64 {
-        match super::agent::place(agent) {
-            (0, task) => hash(&self.names_of_tasks()[task]),
-            (_, pid) => hash(&pid),
+    /// Which process, and the how many'th of its tasks.
+    fn name_of_task(&self, task: TaskId, ranks: &Ranks) -> (Pid, u32) {
+        let task = &self.tasks[task as usize];
+        (ranks.of(task.pid), task.birth)
+    }
+
+    fn name_of_op(&self, id: OpId, ranks: &Ranks) -> Option<(Pid, u32, u32)> {
+        self.pending(id).map(|pending| match pending.owner {
+            Owner::Task(task) => {
+                let (pid, birth) = self.name_of_task(task, ranks);
+                (pid, birth, pending.seq - self.tasks[task as usize].forgetting.operations)
+            }
+            Owner::Process(pid) => (ranks.of(pid), 0, 0),
+        })
+    }
+
+    /// An operation of a task, with what it is about named as above, but for the process, which is the task's own: tasks, semaphores, mutexes
+    /// and notifications have numbers that depend on which process came first.
+    fn op_in_fingerprint(&self, op: &Op) -> u64 {
+        match *op {
+            Op::Join { task } => hash(&(0, self.tasks[task as usize].birth)),
+            Op::Section { task } => hash(&(1, self.tasks[task as usize].birth)),
+            Op::Acquire { semaphore, permits } => hash(&(2, birth(&self.semaphores, semaphore, |s| s.pid), permits)),
+            Op::TryAcquire { semaphore, permits } => hash(&(3, birth(&self.semaphores, semaphore, |s| s.pid), permits)),
+            Op::LockMutex { mutex } => hash(&(4, birth(&self.mutexes, mutex, |m| m.pid))),
+            Op::LockThread { mutex } => hash(&(5, birth(&self.mutexes, mutex, |m| m.pid))),
+            Op::Notified { notify } => hash(&(6, birth(&self.notifies, notify, |n| n.pid))),
+            Op::Notify { notify, all } => hash(&(7, birth(&self.notifies, notify, |n| n.pid), all)),
+            ref op => hash(op),
         }
     }
 
-    fn feed_fingerprint(&self, state: &mut Wide) -> Option<()> {
-        self.kernel.fingerprint(state);
-        let names = self.names_of_tasks();
-        let name = |task: TaskId| names[task as usize];
-        let op_name = |id: &OpId| {
-            self.pending(*id).map(|p| match p.owner {
-                Owner::Task(task) => (name(task), p.seq),
-                Owner::Process(pid) => (u64::MAX - u64::from(pid), 0),
-            })
-        };
-        for host in &self.hosts {
-            (host.idle, host.pool_idle, host.alive, host.status, host.ending.is_some()).hash(state);
-            host.inherited.hash(state);
+    /// What an operation gave. Permits come with the number of the task that they were granted to: itself.
+    fn outcome_in_fingerprint(op: &Op, outcome: &Outcome) -> u64 {
+        match (op, outcome) {
+            (Op::Acquire { .. } | Op::TryAcquire { .. }, Ok(Ret::Number(_))) => 1,
+            (_, outcome) => hash(outcome),
+        }
+    }
+
+    /// Mixes what an operation came to into the past of its task. Its arguments too: what tasks share beside the World shows in what they
+    /// ask for.
+    pub(crate) fn remember_outcome(&mut self, id: OpId, task: TaskId, outcome: &Outcome) {
+        let Pending { seq, ref op, .. } = self.ops[id.slot as usize];
+        let seq = seq - self.tasks[task as usize].forgetting.operations;
+        let value = hash(&(seq, self.op_in_fingerprint(op), Self::outcome_in_fingerprint(op, outcome)));
+        self.remember_value(task, value);
+    }
+
+    /// A task, but for its process.
+    pub(super) fn feed_task(&self, id: TaskId, one: &mut Wide) {
+        let task = &self.tasks[id as usize];
+        (task.birth, task.past, task.phase, task.has_thread, task.aborting, task.completed).hash(one);
+        let ops = unordered(self.ops_of(id), |op, one| {
+            let pending = self.pending(op).expect("of a task");
+            let acted = pending.stage == Stage::Acted;
+            let outcome = acted.then(|| Self::outcome_in_fingerprint(&pending.op, &pending.outcome));
+            let told = self.op_in_fingerprint(&pending.op);
+            let seq = pending.seq - task.forgetting.operations;
+            (seq, told, pending.stage, outcome, task.occupied == Some(op)).hash(one);
+        });
+        ops.hash(one);
+    }
+
+    fn feed_fingerprint(&self, ranks: &Ranks, state: &mut Wide) {
+        // Of a process that is dead, nothing is left but what its parent will be told. Destructors have no effect there.
+        let acts = |pid: Pid| self.hosts[pid as usize].alive;
+        for pid in ranks.in_order(self.hosts.len()) {
+            let host = &self.hosts[pid as usize];
+            (host.alive, host.status, &host.stdout).hash(state);
+            if !host.alive {
+                continue;
+            }
+            (host.idle, host.pool_idle, host.ending.is_some(), &host.inherited).hash(state);
             if let Some((launch, _, transient)) = &host.launch {
                 // What a child will do: its parent may be dead, and with it the memory of what it has started.
-                (launch, transient, &host.stdout).hash(state);
+                (launch, transient).hash(state);
             }
             for &task in &host.pool_queue {
-                name(task).hash(state);
+                self.tasks[task as usize].birth.hash(state);
             }
             // Who is in line for a worker is a set: any of them may be next.
-            let line: u64 = host.ready.iter().fold(0, |sum, &task| sum.wrapping_add(hash(&name(task))));
-            line.hash(state);
+            unordered(&host.ready, |&task, one| self.tasks[task as usize].birth.hash(one)).hash(state);
         }
-        let mut tasks: u128 = 0;
-        for (id, task) in self.tasks.iter().enumerate() {
-            let mut one = Wide::new();
-            (names[id], task.past, task.phase, task.has_thread, task.aborting, task.completed).hash(&mut one);
-            let mut ops = 0u64;
-            for op in self.ops_of(id as TaskId) {
-                let pending = self.pending(op)?;
-                let outcome = (pending.stage == Stage::Acted).then_some(&pending.outcome);
-                let told = (pending.seq, &pending.op, pending.stage, outcome, task.occupied == Some(op));
-                ops = ops.wrapping_add(hash(&told));
-            }
-            ops.hash(&mut one);
-            tasks = tasks.wrapping_add(one.wide());
-        }
-        tasks.hash(state);
-        for pending in self.ops.iter().filter(|p| p.live && matches!(p.owner, Owner::Process(_))) {
-            (&pending.op, matches!(pending.stage, Stage::Queued)).hash(state);
-        }
-        for s in &self.semaphores {
-            (s.free, s.queue.len()).hash(state);
-            s.queue.iter().for_each(|(op, _)| op_name(op).hash(state));
-        }
-        for m in &self.mutexes {
-            (m.holder.map(name), m.past).hash(state);
-            m.queue.iter().for_each(|op| op_name(op).hash(state));
-        }
-        for n in &self.notifies {
-            n.stored.hash(state);
-            n.queue.iter().for_each(|op| op_name(op).hash(state));
-        }
-        // Only how far away a timer is matters; the clock itself is in the past of whoever read it.
-        for (due, op) in &self.timers {
-            (due.saturating_sub(self.clock), op_name(op)).hash(state);
-        }
-        let regions = self.regions.values().fold(0u64, |sum, region| sum.wrapping_add(hash(region)));
-        (regions, self.faults).hash(state);
-        for judge in &self.judges.all {
-            judge.oracle.state()?.hash(state);
-        }
-        Some(())
-    }
-
-    /// Names that do not depend on how processes interleave: the process, and the how many'th of its tasks it is.
-    fn names_of_tasks(&self) -> Vec<u64> {
-        let mut born = vec![0u64; self.hosts.len()];
-        let number = |task: &super::state::Task| {
-            let count = &mut born[task.pid as usize];
-            *count += 1;
-            (u64::from(task.pid) << 32) | *count
+        let counts = |id: &TaskId| {
+            let task = &self.tasks[*id as usize];
+            // A section that has ended is part of the past of whoever gave it away.
+            let over = task.phase == Phase::Finished && task.thread != Thread::Worker;
+            !over && acts(task.pid)
         };
-        self.tasks.iter().map(number).collect()
+        let tasks = unordered((0..self.tasks.len() as TaskId).filter(counts), |id, one| {
+            ranks.of(self.tasks[id as usize].pid).hash(one);
+            self.feed_task(id, one);
+        });
+        let of_processes = self.ops.iter().filter(|p| p.live).filter_map(|pending| match pending.owner {
+            Owner::Process(pid) => Some((ranks.of(pid), pending)),
+            Owner::Task(_) => None,
+        });
+        let of_processes = unordered(of_processes, |(pid, pending), one| {
+            (pid, pending.op.name(), pending.stage == Stage::Queued).hash(one);
+        });
+        let semaphores = unordered((0..).zip(&self.semaphores).filter(|(_, s)| acts(s.pid)), |(id, s), one| {
+            (ranks.of(s.pid), birth(&self.semaphores, id, |s| s.pid), s.free, s.queue.len()).hash(one);
+            s.queue.iter().for_each(|&(op, _)| self.name_of_op(op, ranks).hash(one));
+        });
+        let mutexes = unordered((0..).zip(&self.mutexes).filter(|(_, m)| acts(m.pid)), |(id, m), one| {
+            let holder = m.holder.map(|task| self.name_of_task(task, ranks));
+            (ranks.of(m.pid), birth(&self.mutexes, id, |m| m.pid), holder, m.past).hash(one);
+            m.queue.iter().for_each(|&op| self.name_of_op(op, ranks).hash(one));
+        });
+        let notifies = unordered((0..).zip(&self.notifies).filter(|(_, n)| acts(n.pid)), |(id, n), one| {
+            (ranks.of(n.pid), birth(&self.notifies, id, |n| n.pid), n.stored).hash(one);
+            n.queue.iter().for_each(|&op| self.name_of_op(op, ranks).hash(one));
+        });
+        // Only how far away a timer is matters; the clock itself is in the past of whoever read it.
+        let timers = unordered(&self.timers, |&(due, op), one| {
+            (due.saturating_sub(self.clock), self.name_of_op(op, ranks)).hash(one);
+        });
+        let regions = unordered(self.regions.values(), |(pid, kind, subject), one| {
+            (ranks.of(*pid), kind, subject).hash(one);
+        });
+        (tasks, of_processes, semaphores, mutexes, notifies, timers, regions, self.faults).hash(state);
     }
+}
+
+/// A hash of things among which there is no order that matters.
+pub(crate) fn unordered<T>(things: impl IntoIterator<Item = T>, feed: impl Fn(T, &mut Wide)) -> u128 {
+    things.into_iter().fold(0, |sum: u128, thing| sum.wrapping_add(wide(|one| feed(thing, one))))
+}
+
+/// The how many'th of its kind the one of that number is in its process.
+fn birth<T>(all: &[T], number: u32, pid: impl Fn(&T) -> Pid) -> usize {
+    let own = pid(&all[number as usize]);
+    all[..number as usize].iter().filter(|other| pid(other) == own).count()
 }

@@ -11,26 +11,27 @@ use smallvec::SmallVec;
 
 use super::Exit;
 use super::depend::{Access, Resource};
+use super::job::Job;
 use super::kernel::Pid;
+use super::machine::PlannedProcess;
 use super::operation::{Large, Launch, Op, OpId, Ret, Stage};
-use super::state::{Choice, Host, Phase, State, TaskFuture, TaskId};
+use super::state::{Choice, Host, Phase, State, TaskId};
 use crate::oracle::{Violation, ViolationKind};
 use crate::world::{Errno, Output, Status, Thread, What};
 
 /// The signal number of SIGKILL.
 const SIGKILL: i32 = 9;
 
-impl State {
-    /// Adds a process; the caller starts its first task.
-    pub(crate) fn add_host(
-        &mut self,
+impl Host {
+    /// A process as it starts.
+    fn new(
         name: Arc<str>,
         workers: u32,
         pool: u32,
         args: Arc<Vec<String>>,
         env: Arc<BTreeMap<String, String>>,
-    ) -> &mut Host {
-        let host = Host {
+    ) -> Host {
+        Host {
             name,
             workers,
             idle: workers,
@@ -54,18 +55,70 @@ impl State {
             status: None,
             launch: None,
             stdout: Vec::new(),
-        };
-        self.hosts.push(host);
-        self.hosts.last_mut().expect("just pushed")
+        }
     }
 
+    /// The same of a process of the plan.
+    pub(crate) fn of(planned: &PlannedProcess) -> Host {
+        let PlannedProcess { name, args, env, .. } = planned;
+        let host = Host::new(name.clone(), planned.workers, planned.pool, args.clone(), env.clone());
+        Host { may_fail: planned.may_fail, killable: planned.killable, ..host }
+    }
+
+    /// Whether it is what was made of that process, in this execution or an earlier one.
+    pub(crate) fn is_of(&self, planned: &PlannedProcess) -> bool {
+        let same_name = Arc::ptr_eq(&self.name, &planned.name);
+        same_name && Arc::ptr_eq(&self.args, &planned.args) && Arc::ptr_eq(&self.env, &planned.env)
+    }
+
+    /// Makes it again, keeping what is allocated.
+    pub(crate) fn restart(&mut self, planned: &PlannedProcess) {
+        // By all fields, so that none is forgotten.
+        let Host {
+            name: _,
+            args: _,
+            env: _,
+            workers,
+            idle,
+            pool,
+            pool_idle,
+            pool_queue,
+            blocked,
+            ready,
+            worker_tasks,
+            pool_tasks,
+            births,
+            main,
+            ending,
+            alive,
+            may_fail,
+            killable,
+            inherited,
+            waiters,
+            status,
+            launch,
+            stdout,
+        } = self;
+        (*workers, *idle, *pool, *pool_idle) = (planned.workers, planned.workers, planned.pool, planned.pool);
+        (*blocked, *worker_tasks, *pool_tasks, *births) = (0, 0, 0, 0);
+        (*alive, *may_fail, *killable) = (true, planned.may_fail, planned.killable);
+        (*main, *ending, *status, *launch) = (None, None, None, None);
+        pool_queue.clear();
+        ready.clear();
+        inherited.clear();
+        waiters.clear();
+        stdout.clear();
+    }
+}
+
+impl State {
     /// Starts the first task of a process.
-    pub(crate) fn start_main(&mut self, pid: Pid, future: TaskFuture) {
+    pub(crate) fn start_main(&mut self, pid: Pid, job: Box<dyn Job>) {
         let (name, parent) = (self.hosts[pid as usize].name.clone(), self.kernel.parent_of(pid));
         self.emit(pid, None, What::Started { name: name.clone(), parent });
         let id = self.tasks.len() as TaskId;
         self.hosts[pid as usize].main = Some(id);
-        self.new_task(pid, name, Thread::Worker, future);
+        self.new_task(pid, name, Thread::Worker, job);
     }
 
     /// A task of a process is gone: the process may be, too.
@@ -128,9 +181,9 @@ impl State {
             self.run_queue.retain(|&other| other != id);
             self.doomed.push(id);
         }
-        let regions: Vec<u64> = self.regions.iter().filter(|(_, r)| r.0 == pid).map(|(&id, _)| id).collect();
-        for region in regions {
-            self.leave_region(region);
+        if !self.regions.is_empty() {
+            let regions: Vec<u64> = self.regions.iter().filter(|(_, r)| r.0 == pid).map(|(&id, _)| id).collect();
+            regions.into_iter().for_each(|region| self.leave_region(region));
         }
         self.kernel.end(pid, status);
         if self.close_next(pid) {
@@ -216,9 +269,10 @@ impl State {
         let programs = self.programs.clone();
         let (workers, pool) = programs.get(command.program()).map_or((1, 1), |program| (program.workers, program.pool));
         let name = format!("{}.{child}", command.program());
-        let host = self.add_host(name.into(), workers, pool, command.argv.clone().into(), env.into());
+        let mut host = Host::new(name.into(), workers, pool, command.argv.clone().into(), env.into());
         host.may_fail = true;
         host.launch = Some((command.clone(), Some(id), transient));
+        self.hosts.push(host);
         self.emit(pid, Some(task), What::Forked { child, program: command.program().into() });
         self.live += 1; // the child between fork and exec
         self.queue_up(id);

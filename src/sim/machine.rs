@@ -3,15 +3,17 @@
 //! Polling is local: between two announcements a task touches nothing that others see. So whatever has become runnable is polled at
 //! once, without a choice, until every task has announced what it will do next; only then is there something to choose.
 
+use std::any::Any;
 use std::collections::BTreeMap;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Wake, Waker};
 
-use super::kernel::Kernel;
+use super::job::Job;
+use super::kernel::{Kernel, Pid};
 use super::stage::perform;
-use super::state::{Body, Choice, Faults, Phase, Program, State, TaskFuture, TaskId, Time};
+use super::state::{Body, Choice, Faults, Host, Phase, Program, State, TaskId, Time};
 use super::world::SimWorld;
 use crate::oracle::{Violation, ViolationKind};
 
@@ -31,6 +33,21 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
+    /// For each process, the first one that it could change places with, if they are declared to be alike.
+    fn classes(&self, classes: &mut Vec<Option<u32>>) {
+        classes.clear();
+        // Who may be cancelled is said by name.
+        if self.processes.iter().all(|process| process.alike.is_none()) || !self.cancellable.is_empty() {
+            return;
+        }
+        let what = |process: &PlannedProcess| {
+            let PlannedProcess { workers, pool, nofile, may_fail, killable, env, alike, .. } = process;
+            (*workers, *pool, *nofile, *may_fail, *killable, env.clone(), *alike)
+        };
+        let first = |process| self.processes.iter().position(|other| what(other) == what(process));
+        classes.extend(self.processes.iter().map(|process| process.alike.and(first(process)).map(|pid| pid as u32)));
+    }
+
     /// The same without a process; the same, if there is none of that name.
     pub(crate) fn without(mut self, process: &str) -> Self {
         self.processes.retain(|planned| *planned.name != *process);
@@ -50,6 +67,8 @@ pub(crate) struct PlannedProcess {
     pub(crate) killable: bool,
     pub(crate) args: Arc<Vec<String>>,
     pub(crate) env: Arc<BTreeMap<String, String>>,
+    /// Those with the same number run the same body, and do not know which they are.
+    pub(crate) alike: Option<u32>,
 }
 
 /// Who picks the next step.
@@ -93,16 +112,19 @@ const SELF_WAKES_MAX: u32 = 10_000;
 pub(crate) struct Machine {
     /// Always there, but for the duration of a poll.
     state: Option<Box<State>>,
-    futures: Vec<Option<TaskFuture>>,
+    /// Of the tasks that have not ended.
+    jobs: Vec<Option<Box<dyn Job>>>,
     woken: Arc<SelfWake>,
     waker: Waker,
+    /// How many processes of the plan have been started.
+    started: Pid,
 }
 
 impl Default for Machine {
     fn default() -> Self {
         let woken = Arc::new(SelfWake(AtomicBool::new(false)));
         let waker = Waker::from(woken.clone());
-        Machine { state: Some(Box::default()), futures: Vec::new(), woken, waker }
+        Machine { state: Some(Box::default()), jobs: Vec::new(), woken, waker, started: 0 }
     }
 }
 
@@ -119,97 +141,130 @@ impl Machine {
 
     /// Loads the plan and lets every process come to its first announcements.
     pub(crate) fn begin(&mut self, plan: &Plan) {
-        let polls = self.waker.clone();
-        let state = self.state_mut();
+        self.load(plan);
+        self.catching(|machine| machine.start(plan));
+    }
+
+    /// The machine as it is before anything has happened.
+    fn load(&mut self, plan: &Plan) {
+        let waker = &self.waker;
+        let state = self.state.as_mut().expect("back after every poll");
         state.reset(&plan.files);
-        state.polls = Some(polls);
+        state.polls.get_or_insert_with(|| waker.clone());
         state.faults = plan.faults;
+        state.is_plain = plan.faults == Faults::default();
         state.time = plan.time;
         state.shared_memory = plan.shared_memory;
-        state.cancellable = plan.cancellable.clone();
-        state.programs = plan.programs.clone();
-        for process in &plan.processes {
-            state.kernel.new_process(process.nofile);
-            let (args, env) = (process.args.clone(), process.env.clone());
-            let host = state.add_host(process.name.clone(), process.workers, process.pool, args, env);
-            (host.may_fail, host.killable) = (process.may_fail, process.killable);
+        plan.classes(&mut state.alike);
+        // What is shared is counted, and most executions are of the plan of the one before.
+        if !Arc::ptr_eq(&state.cancellable, &plan.cancellable) {
+            state.cancellable = plan.cancellable.clone();
         }
+        if !Arc::ptr_eq(&state.programs, &plan.programs) {
+            state.programs = plan.programs.clone();
+        }
+        state.hosts.truncate(plan.processes.len());
         for (pid, process) in plan.processes.iter().enumerate() {
-            state.pending_mains.push_back((pid as u32, process.body.clone()));
+            state.kernel.new_process(process.nofile);
+            match state.hosts.get_mut(pid) {
+                Some(host) if host.is_of(process) => host.restart(process),
+                other => {
+                    let host = Host::of(process);
+                    match other {
+                        Some(host_before) => *host_before = host,
+                        None => state.hosts.push(host),
+                    }
+                }
+            }
         }
-        self.settle();
+        self.started = 0;
+    }
+
+    /// Starts the first tasks of the processes that are left to be started, one after the other, and lets them come to their first
+    /// announcements.
+    fn start(&mut self, plan: &Plan) {
+        loop {
+            self.settle();
+            let pid = self.started;
+            let Some(process) = plan.processes.get(pid as usize) else { return };
+            self.started += 1;
+            self.start_main(pid, &process.body);
+        }
+    }
+
+    fn start_main(&mut self, pid: Pid, body: &Body) {
+        let state = self.state_mut();
+        let world = SimWorld::new(state.execution, pid);
+        let job = perform(&mut self.state, || body(world));
+        let state = self.state_mut();
+        if state.hosts[pid as usize].alive {
+            state.start_main(pid, job);
+        }
+    }
+
+    /// Does `work`, which can be interrupted by the panic of a task, and is then gone on with by doing it once more. One net for a whole
+    /// execution, so that a poll need not spread its own.
+    #[inline(always)]
+    fn catching<T>(&mut self, mut work: impl FnMut(&mut Machine) -> T) -> T {
+        loop {
+            match catch_unwind(AssertUnwindSafe(|| work(self))) {
+                Ok(value) => return value,
+                Err(why) => self.panicked(why),
+            }
+        }
+    }
+
+    /// The task that was being polled has panicked. If there was none, it is not for us to catch.
+    #[cold]
+    fn panicked(&mut self, why: Box<dyn Any + Send>) {
+        let state = self.state.as_mut().expect("back after every poll");
+        let Some(id) = state.current.take() else { resume_unwind(why) };
+        let (name, text) = (state.task_name(id), panic_text(why.as_ref()));
+        state.violate(Violation::new(ViolationKind::Panic, format!("{name} panicked: {text}")));
+        state.doom(id);
     }
 
     /// Polls whatever can be polled, until there is something to choose.
     fn settle(&mut self) {
         loop {
             let state = self.state.as_mut().expect("back after every poll");
-            while let Some((id, future)) = state.fresh.pop() {
+            while let Some((id, job)) = state.fresh.pop() {
                 let slot = id as usize;
-                if self.futures.len() == slot {
-                    self.futures.push(Some(future));
+                if self.jobs.len() == slot {
+                    self.jobs.push(Some(job));
                     continue;
                 }
-                if self.futures.len() < slot {
-                    self.futures.resize_with(slot + 1, || None);
+                if self.jobs.len() < slot {
+                    self.jobs.resize_with(slot + 1, || None);
                 }
-                self.futures[slot] = Some(future);
+                self.jobs[slot] = Some(job);
             }
             if let Some(id) = state.doomed.pop() {
                 self.drop_task(id);
             } else if let Some(id) = state.run_queue.pop_front() {
-                self.poll(id);
+                if state.enter(id) { self.poll(id) } else { self.drop_task(id) }
             } else if let Some((pid, body)) = state.pending_mains.pop_front() {
-                let world = SimWorld::new(state.execution, pid);
-                let future = perform(&mut self.state, || body(world));
-                let state = self.state_mut();
-                if state.hosts[pid as usize].alive {
-                    state.start_main(pid, future);
-                }
+                self.start_main(pid, &body);
             } else {
                 return;
             }
         }
     }
 
+    /// Polls a task that has entered.
     #[inline(always)]
     fn poll(&mut self, id: TaskId) {
-        let state = self.state.as_mut().expect("back after every poll");
-        if !state.enter(id) {
-            return self.drop_task(id);
-        }
-        let future = &mut self.futures[id as usize];
         let mut wakes = 0;
         loop {
             self.woken.0.store(false, Ordering::Relaxed);
-            let polled = perform(&mut self.state, || {
-                catch_unwind(AssertUnwindSafe(|| {
-                    let polling = future.as_mut().expect("a live task has a future").as_mut();
-                    let ended = polling.poll(&mut Context::from_waker(&self.waker)).is_ready();
-                    if ended {
-                        // Destructors of what the task captured belong to its last step.
-                        *future = None;
-                    }
-                    ended
-                }))
-            });
-            let state = self.state.as_mut().expect("back after every poll");
-            match polled {
-                Ok(false) => {}
-                Ok(true) => {
-                    state.finished(id, true);
-                    state.settle();
-                    return;
-                }
-                Err(why) => {
-                    let text = panic_text(why.as_ref());
-                    let name = state.task_name(id);
-                    state.violate(Violation::new(ViolationKind::Panic, format!("{name} panicked: {text}")));
-                    state.doom(id);
-                    state.current = None;
-                    return;
-                }
+            let job = self.jobs[id as usize].as_mut().expect("a live task has a job");
+            let waker = &self.waker;
+            // Destructors of what the task captured belong to its last step.
+            let ended = perform(&mut self.state, || job.poll(&mut Context::from_waker(waker)));
+            if ended {
+                return self.ended(id);
             }
+            let state = self.state.as_mut().expect("back after every poll");
             state.settle();
             if self.woken.0.load(Ordering::Relaxed) {
                 state.tasks[id as usize].poll_again = true;
@@ -228,32 +283,65 @@ impl Machine {
         }
     }
 
+    /// The future of a task has ended.
+    fn ended(&mut self, id: TaskId) {
+        let mut job = self.jobs[id as usize].take().expect("it was polled");
+        if self.state().tasks[id as usize].is_detached {
+            perform(&mut self.state, || job.clear());
+            self.state_mut().jobs.keep(job);
+        } else {
+            self.state_mut().leave_value(id, job);
+        }
+        let state = self.state_mut();
+        state.finished(id, true);
+        state.settle();
+    }
+
     /// Drops the future of a task on stage: its destructors act, unless its process is dead.
     fn drop_task(&mut self, id: TaskId) {
-        let future = self.futures.get_mut(id as usize).and_then(Option::take);
+        let mut job = self.jobs.get_mut(id as usize).and_then(Option::take);
         let state = self.state_mut();
         state.current = (state.tasks[id as usize].phase != Phase::Dead).then_some(id);
         state.begin_part(id);
-        let dropped = perform(&mut self.state, || catch_unwind(AssertUnwindSafe(|| drop(future))));
+        let clear = || {
+            if let Some(job) = &mut job {
+                job.clear()
+            }
+        };
+        let dropped = perform(&mut self.state, || catch_unwind(AssertUnwindSafe(clear)));
         let state = self.state_mut();
-        if let Err(why) = dropped {
-            let (name, text) = (state.task_name(id), panic_text(why.as_ref()));
-            state.violate(Violation::new(ViolationKind::Panic, format!("dropping {name} panicked: {text}")));
+        match (dropped, job) {
+            (Ok(()), Some(job)) => state.jobs.keep(job),
+            (Ok(()), None) => {}
+            (Err(why), _) => {
+                let (name, text) = (state.task_name(id), panic_text(why.as_ref()));
+                state.violate(Violation::new(ViolationKind::Panic, format!("dropping {name} panicked: {text}")));
+            }
         }
         state.finished(id, false);
         state.settle();
     }
 
     /// Does what was chosen, and lets everybody come to the next announcement.
-    #[inline(always)]
+    #[cfg(any(feature = "shuttle", feature = "loom"))]
     pub(crate) fn take(&mut self, choice: Choice, value: &mut dyn FnMut(u32) -> u32) {
+        let mut choice = Some(choice);
+        self.catching(|machine| match choice.take() {
+            Some(choice) => machine.step(choice, value),
+            None => machine.settle(),
+        });
+    }
+
+    /// The same, if no task panics.
+    #[inline(always)]
+    fn step(&mut self, choice: Choice, value: &mut dyn FnMut(u32) -> u32) {
         let state = self.state_mut();
         state.step += 1;
         state.touch_by(choice);
         match choice {
             Choice::Act(op) => {
                 if let Some(task) = state.act(op, value) {
-                    self.poll(task);
+                    if state.go_on(task) { self.poll(task) } else { self.drop_task(task) }
                 }
             }
             Choice::Resume(task) => state.resume(task),
@@ -265,23 +353,26 @@ impl Machine {
     }
 
     /// How the execution stands: `Some` once it is over, otherwise the choices are ready.
-    #[inline(always)]
+    #[cfg(any(feature = "shuttle", feature = "loom"))]
     pub(crate) fn standing(&mut self, steps_max: u64) -> Option<End> {
         self.state_mut().standing(steps_max)
     }
 
     /// One execution from start to end.
     pub(crate) fn run(&mut self, plan: &Plan, chooser: &mut (impl Chooser + ?Sized)) -> End {
-        self.begin(plan);
-        let end = loop {
-            if let Some(end) = self.standing(plan.steps_max) {
-                break end;
+        self.load(plan);
+        let end = self.catching(|machine| {
+            machine.start(plan);
+            loop {
+                let state = machine.state_mut();
+                if let Some(end) = state.standing(plan.steps_max) {
+                    return end;
+                }
+                let Some(at) = chooser.pick(state) else { return End::Cut };
+                let choice = state.choice(at);
+                machine.step(choice, &mut |of| chooser.value(of));
             }
-            let state = self.state_mut();
-            let Some(at) = chooser.pick(state) else { break End::Cut };
-            let choice = state.choice(at);
-            self.take(choice, &mut |of| chooser.value(of));
-        };
+        });
         chooser.ended(self.state());
         self.switch_off();
         end
@@ -299,21 +390,30 @@ impl Machine {
         // On stage, because destructors may ask for things or spawn. One that panics on a machine that is off says nothing about the
         // protocol.
         loop {
-            if self.state_mut().fresh.is_empty() && self.futures.is_empty() {
-                break;
+            while let Some(job) = self.jobs.pop() {
+                job.into_iter().for_each(|job| self.discard(job));
             }
-            let fresh: Vec<_> = self.state_mut().fresh.drain(..).collect();
-            let futures = &mut self.futures;
-            perform(&mut self.state, || {
-                let _ = catch_unwind(AssertUnwindSafe(|| drop(fresh)));
-                let _ = catch_unwind(AssertUnwindSafe(|| futures.clear()));
-            });
+            // A task has its job again from its end until somebody takes the value.
+            let mut at = 0;
+            while let Some(task) = self.state_mut().tasks.get_mut(at) {
+                task.job.take().into_iter().for_each(|job| self.discard(job));
+                at += 1;
+            }
+            let Some((_, job)) = self.state_mut().fresh.pop() else { return };
+            self.discard(job);
+        }
+    }
+
+    /// Empties a job without effect.
+    fn discard(&mut self, mut job: Box<dyn Job>) {
+        if perform(&mut self.state, || catch_unwind(AssertUnwindSafe(|| job.clear()))).is_ok() {
+            self.state_mut().jobs.keep(job);
         }
     }
 }
 
 /// What a panic said.
-pub(crate) fn panic_text(why: &(dyn std::any::Any + Send)) -> String {
+pub(crate) fn panic_text(why: &(dyn Any + Send)) -> String {
     let text = why.downcast_ref::<&str>().map(ToString::to_string);
     text.or_else(|| why.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no message".into())
 }
@@ -329,11 +429,9 @@ impl State {
     #[inline(always)]
     fn standing(&mut self, steps_max: u64) -> Option<End> {
         let in_the_middle = self.judges.violation.is_none() && self.live > 0 && self.step < steps_max;
-        let plain = self.timers.is_empty() && self.faults == Faults::default();
-        if in_the_middle && plain && !self.enabled.is_empty() {
+        if in_the_middle && self.is_plain && !self.enabled.is_empty() {
             // The usual case: nothing to choose but who goes on.
-            self.due.clear();
-            self.fault_choices.clear();
+            debug_assert!(self.timers.is_empty() && self.due.is_empty() && self.fault_choices.is_empty());
             return None;
         }
         self.standing_in_detail(steps_max)

@@ -1,16 +1,19 @@
 //! The simulated world: a kernel, the executors of its processes, and the [`World`](crate::world::World) that their tasks see.
 //!
 //! From the bottom up: [`kernel`] is plain data; `state` adds tasks, threads, timers and what every task has announced; `executor`, `act`,
-//! `lives` and `sync` say what each announcement and each choice does to it; `machine` polls futures; `world` is the face that protocols
-//! see, and `stage` where it finds the machine; `graph` explains why nothing moves.
+//! `calls`, `lives` and `sync` say what each announcement and each choice does to it; `machine` polls futures, each kept in a `job`;
+//! `world` is the face that protocols see, and `stage` where it finds the machine; `graph` explains why nothing moves.
 
 mod act;
 pub(crate) mod agent;
 mod announce;
+mod calls;
 pub(crate) mod depend;
 mod executor;
 pub(crate) mod fingerprint;
+mod forget;
 mod graph;
+mod job;
 pub mod kernel;
 mod lives;
 mod machine;
@@ -18,6 +21,7 @@ mod names;
 mod operation;
 mod stage;
 pub(crate) mod state;
+mod symmetry;
 mod sync;
 pub(crate) mod touch;
 mod view;

@@ -4,6 +4,7 @@
 //! once, for as long as the machine exists, so that an operation is a few words that can be copied. Equal numbers are equal names within
 //! one machine, and no more than that: nothing may depend on which number a name has.
 
+use std::fmt;
 use std::hash::{Hash as _, Hasher as _};
 use std::ops::Index;
 use std::sync::Arc;
@@ -22,6 +23,18 @@ pub(crate) struct Name(u32);
 pub(crate) enum Data {
     Short { len: u8, bytes: [u8; SHORT] },
     Number(u32),
+}
+
+impl Data {
+    /// What is short enough to stand for itself.
+    #[inline]
+    pub(crate) fn short(bytes: &[u8]) -> Option<Data> {
+        let mut short = [0; SHORT];
+        for (to, from) in short.get_mut(..bytes.len())?.iter_mut().zip(bytes) {
+            *to = *from;
+        }
+        Some(Data::Short { len: bytes.len() as u8, bytes: short })
+    }
 }
 
 /// As much as a file name by number and the rest of an operation leave room for.
@@ -43,6 +56,18 @@ const RECENT: usize = 64;
 fn look(bytes: &[u8]) -> usize {
     let last = bytes.last().copied().unwrap_or_default();
     (bytes.len() * 16 + usize::from(last)) % RECENT
+}
+
+impl<T: ?Sized> Clone for Met<T> {
+    fn clone(&self) -> Self {
+        Met { all: self.all.clone(), numbers: self.numbers.clone(), recent: self.recent }
+    }
+}
+
+impl<T: ?Sized + fmt::Debug> fmt::Debug for Met<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(&self.all).finish()
+    }
 }
 
 impl<T: ?Sized> Default for Met<T> {
@@ -81,13 +106,19 @@ where
 }
 
 /// All names that a machine has met.
-#[derive(Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Names(Met<str>);
 
 impl Names {
     /// The number of a name.
     pub(crate) fn number(&mut self, name: &str) -> Name {
         Name(self.0.number(name))
+    }
+
+    /// The name itself, as it is kept.
+    pub(crate) fn shared(&mut self, name: &str) -> Arc<str> {
+        let name = self.number(name);
+        self[name].clone()
     }
 }
 
@@ -105,14 +136,7 @@ pub(crate) struct Written(Met<[u8]>);
 impl Written {
     /// What stands for `bytes` in an operation.
     pub(crate) fn data(&mut self, bytes: &[u8]) -> Data {
-        if bytes.len() > SHORT {
-            return Data::Number(self.0.number(bytes));
-        }
-        let mut short = [0; SHORT];
-        for (to, from) in short.iter_mut().zip(bytes) {
-            *to = *from;
-        }
-        Data::Short { len: bytes.len() as u8, bytes: short }
+        Data::short(bytes).unwrap_or_else(|| Data::Number(self.0.number(bytes)))
     }
 
     /// The bytes again.

@@ -211,6 +211,7 @@ impl Op {
     }
 
     /// Whether it acts on the kernel alone.
+    #[inline(always)]
     pub(crate) fn is_system_call(&self) -> bool {
         self.is_synchronous() && !matches!(self, Op::LockThread { .. } | Op::Fork { .. })
     }
@@ -400,6 +401,11 @@ impl Pending {
 pub struct OpId {
     pub(crate) slot: u32,
     pub(crate) generation: u32,
+}
+
+impl OpId {
+    /// Names no operation: generations are counted from 1.
+    pub(crate) const NONE: OpId = OpId { slot: u32::MAX, generation: 0 };
 }
 
 impl State {

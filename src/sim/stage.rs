@@ -75,15 +75,28 @@ impl DerefMut for OnStage {
     }
 }
 
-/// Puts a machine on stage while `poll` runs, which must not panic. What was there before (a scenario explored within a scenario) is
-/// there again afterwards.
+/// Puts a machine on stage while `poll` runs. What was there before (a scenario explored within a scenario) is there again afterwards,
+/// also after a panic.
 #[inline(always)]
 pub(super) fn perform<T>(state: &mut Option<Box<State>>, poll: impl FnOnce() -> T) -> T {
     let before = replace(state.take());
     let was_performing = STAGE.with(|stage| stage.performing.replace(true));
-    let value = poll();
-    STAGE.with(|stage| stage.performing.set(was_performing));
-    let nobody = std::mem::replace(state, replace(before));
-    std::mem::forget(nobody); // as above
-    value
+    let _turn = Turn { state, before, was_performing };
+    poll()
+}
+
+/// Ends with the machine back with its owner.
+struct Turn<'s> {
+    state: &'s mut Option<Box<State>>,
+    before: Option<Box<State>>,
+    was_performing: bool,
+}
+
+impl Drop for Turn<'_> {
+    #[inline(always)]
+    fn drop(&mut self) {
+        STAGE.with(|stage| stage.performing.set(self.was_performing));
+        let nobody = std::mem::replace(self.state, replace(self.before.take()));
+        std::mem::forget(nobody); // as above
+    }
 }

@@ -3,8 +3,6 @@
 //! One mutex guards it (see [`SimWorld`]); it is never held while a future is polled or dropped.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -12,6 +10,8 @@ use std::time::Duration;
 use smallvec::SmallVec;
 
 use super::depend::{Footprint, Moment};
+use super::forget::Forgetting;
+use super::job::{Job, Jobs};
 use super::kernel::{Closed, Kernel, Ofd, Pid, Touched};
 use super::names::{Launches, Name, Names, Written};
 use super::operation::{Launch, LaunchId, OpId, Owner, Pending};
@@ -25,8 +25,7 @@ use crate::world::{Errno, Event, Kinds, Status, Thread, What};
 pub type TaskId = u32;
 
 /// Tells its World how the process ends.
-pub(crate) type Body = Arc<dyn Fn(SimWorld) -> TaskFuture + Send + Sync>;
-pub(crate) type TaskFuture = Pin<Box<dyn Future<Output = ()> + Send>>;
+pub(crate) type Body = Arc<dyn Fn(SimWorld) -> Box<dyn Job> + Send + Sync>;
 
 /// How far a task has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -46,7 +45,6 @@ pub(crate) enum Phase {
     Dead,
 }
 
-#[derive(Debug)]
 pub(crate) struct Task {
     pub(crate) pid: Pid,
     pub(crate) name: Arc<str>,
@@ -72,9 +70,14 @@ pub(crate) struct Task {
     pub(crate) aborting: bool,
     pub(crate) joiners: SmallVec<[OpId; 2]>,
     pub(crate) announced: u32,
-    /// Hash of all results that it has seen: with the machine's state, it determines what the task does next.
+    pub(crate) forgetting: Forgetting,
+    /// Hash of all results that it has seen and not forgotten: with the machine's state, it determines what the task does next.
     pub(crate) past: u64,
     pub(crate) completed: bool,
+    /// Once it has completed, until somebody takes its value.
+    pub(crate) job: Option<Box<dyn Job>>,
+    /// Nobody will.
+    pub(crate) is_detached: bool,
     /// In which step it was last woken, and in which parts of it, bit by bit.
     pub(crate) woken_in: (u64, u64),
     /// When it began to wait for a worker.
@@ -213,16 +216,21 @@ impl Judges {
 
 /// How many executions there have been in this program. Nothing but the identity of handles depends on it.
 static EXECUTIONS: AtomicU64 = AtomicU64::new(1);
+/// How many numbers a machine takes of it at a time: threads that all count with it wait for each other.
+const NUMBERS: u64 = 1 << 16;
 
 /// See the [module documentation](self).
 pub(crate) struct State {
     /// Tells the handles of this execution from those of earlier ones.
     pub(crate) execution: u64,
+    /// The numbers of the next ones.
+    numbers: std::ops::Range<u64>,
     pub(crate) kernel: Kernel,
     /// Kept from one execution to the next, as are `written` and `launches`.
     pub(crate) names: Names,
     pub(crate) written: Written,
     pub(crate) launches: Launches,
+    pub(crate) jobs: Jobs,
     pub(crate) hosts: Vec<Host>,
     pub(crate) tasks: Vec<Task>,
     pub(crate) ops: Vec<Pending>,
@@ -237,6 +245,8 @@ pub(crate) struct State {
 
     /// Operations that could act now.
     pub(crate) enabled: Vec<OpId>,
+    /// There has been no timer yet, and there can be no fault: all that is offered is who goes on.
+    pub(crate) is_plain: bool,
     /// Timers that are due next, offered when nothing else can happen.
     pub(crate) due: Vec<OpId>,
     pub(crate) timers: BTreeSet<(Duration, OpId)>,
@@ -247,8 +257,12 @@ pub(crate) struct State {
     pub(crate) watching: Vec<Vec<OpId>>,
 
     pub(crate) current: Option<TaskId>,
+    /// The operation whose return the running task is polled for, until it fetches the result or announces something else: nothing is in
+    /// the way of that.
+    pub(crate) returned: OpId,
     pub(crate) run_queue: VecDeque<TaskId>,
-    pub(crate) fresh: Vec<(TaskId, TaskFuture)>,
+    /// Tasks that the machine does not know yet.
+    pub(crate) fresh: Vec<(TaskId, Box<dyn Job>)>,
     pub(crate) doomed: Vec<TaskId>,
     /// First tasks of processes that have just been exec'd.
     pub(crate) pending_mains: VecDeque<(Pid, Body)>,
@@ -257,6 +271,8 @@ pub(crate) struct State {
 
     pub(crate) faults: Faults,
     pub(crate) cancellable: Arc<[String]>,
+    /// By process of the scenario: which others it is like.
+    pub(crate) alike: Vec<Option<u32>>,
     pub(crate) time: Time,
     pub(crate) programs: Arc<BTreeMap<String, Program>>,
     /// What the machine polls with. A task that waits with it need not be told through it: the machine knows whom to poll.
@@ -281,10 +297,12 @@ impl Default for State {
     fn default() -> Self {
         State {
             execution: 0,
+            numbers: 0..0,
             kernel: Kernel::default(),
             names: Names::default(),
             written: Written::default(),
             launches: Launches::default(),
+            jobs: Jobs::default(),
             hosts: Vec::new(),
             tasks: Vec::new(),
             ops: Vec::new(),
@@ -297,12 +315,14 @@ impl Default for State {
             regions: BTreeMap::new(),
             next_region: 0,
             enabled: Vec::new(),
+            is_plain: true,
             due: Vec::new(),
             timers: BTreeSet::new(),
             hungry: Vec::new(),
             fault_choices: Vec::new(),
             watching: Vec::new(),
             current: None,
+            returned: OpId::NONE,
             run_queue: VecDeque::new(),
             fresh: Vec::new(),
             doomed: Vec::new(),
@@ -310,6 +330,7 @@ impl Default for State {
             live: 0,
             faults: Faults::default(),
             cancellable: Arc::from([]),
+            alike: Vec::new(),
             time: Time::Free,
             programs: Arc::default(),
             polls: None,
@@ -331,9 +352,12 @@ impl State {
         if let Some(footprint) = &mut self.footprint {
             *footprint = Footprint::default();
         }
-        self.execution = EXECUTIONS.fetch_add(1, Ordering::Relaxed);
+        self.execution = self.numbers.next().unwrap_or_else(|| {
+            let first = EXECUTIONS.fetch_add(NUMBERS, Ordering::Relaxed);
+            self.numbers = first + 1..first + NUMBERS;
+            first
+        });
         self.kernel.reset_to(start);
-        self.hosts.clear();
         self.tasks.clear();
         // The same slots in the same order, whatever the last execution needed.
         self.free_ops.clear();
@@ -343,14 +367,19 @@ impl State {
         self.mutexes.clear();
         self.notifies.clear();
         (self.clock, self.step, self.next_region) = (Duration::ZERO, 0, 0);
-        self.regions.clear();
+        if !self.regions.is_empty() {
+            self.regions.clear();
+        }
         self.enabled.clear();
         self.due.clear();
-        self.timers.clear();
+        if !self.timers.is_empty() {
+            self.timers.clear();
+        }
         self.hungry.clear();
         self.fault_choices.clear();
         self.watching.iter_mut().for_each(Vec::clear);
-        (self.current, self.live, self.off, self.workers_blocked_peak) = (None, 0, false, 0);
+        (self.current, self.returned, self.live) = (None, OpId::NONE, 0);
+        (self.off, self.workers_blocked_peak) = (false, 0);
         self.run_queue.clear();
         self.fresh.clear();
         self.doomed.clear();
@@ -476,46 +505,6 @@ impl State {
     #[inline(always)]
     pub(crate) fn current(&self) -> TaskId {
         self.current.expect("an operation of SimWorld was polled outside of a scenario: it works only in a task of one")
-    }
-
-    /// Who could make a choice, what it does, and to what.
-    pub(crate) fn describe(&self, choice: Choice) -> (String, &'static str, Arc<str>) {
-        match choice {
-            Choice::Act(id) | Choice::Expire(id) => {
-                let pending = &self.ops[id.slot as usize];
-                let pid = match pending.owner {
-                    Owner::Task(task) => self.tasks[task as usize].pid,
-                    Owner::Process(pid) => pid,
-                };
-                let name = if matches!(choice, Choice::Act(_)) { pending.op.name() } else { "expire" };
-                (self.owner_name(pending.owner), name, self.subject(pid, &pending.op))
-            }
-            Choice::Resume(task) => (self.task_name(task), "resume", "".into()),
-            Choice::Cancel(task) => (self.task_name(task), "cancel", "".into()),
-            Choice::Kill(pid) => (self.hosts[pid as usize].name.to_string(), "kill", "".into()),
-            Choice::Lose(ofd) => (self.task_name(self.kernel.locker(ofd)), "lose", self.kernel.opened_as(ofd)),
-        }
-    }
-
-    /// Whether a choice lets somebody go on who has just given others the time to.
-    pub(crate) fn is_patience(&self, choice: Choice) -> bool {
-        let Choice::Act(id) = choice else { return false };
-        matches!(self.ops[id.slot as usize].op, super::Op::Sleep { .. } | super::Op::Yield)
-    }
-
-    /// Whether a sleep ends by this choice although somebody else could go on: its length is not what it says.
-    pub(crate) fn is_early(&self, choice: Choice) -> bool {
-        let sleeps = |id: super::OpId| matches!(self.ops[id.slot as usize].op, super::Op::Sleep { .. });
-        let Choice::Act(id) = choice else { return false };
-        self.time == Time::Free && sleeps(id) && (!self.hungry.is_empty() || !self.enabled.iter().all(|&op| sleeps(op)))
-    }
-
-    /// Orders the choices of one agent: by how long ago they were announced.
-    pub(crate) fn age(&self, choice: Choice) -> u64 {
-        match choice {
-            Choice::Act(id) | Choice::Expire(id) => self.ops[id.slot as usize].seq.into(),
-            _ => 0,
-        }
     }
 
     /// How the one who could make a choice is called: `process` or `process/task`.

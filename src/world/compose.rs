@@ -29,17 +29,21 @@ pub async fn timeout<W: Clock, T>(
 /// # Errors
 /// Those of open, read and close.
 pub async fn read_file<W: Files>(world: &W, path: &str) -> Result<Vec<u8>> {
-    let file = world.open(path, OpenOptions::read()).await?;
-    let mut content = Vec::new();
-    loop {
-        let bytes = world.read(&file, 64 << 10).await?;
-        if bytes.is_empty() {
-            break;
-        }
-        content.extend(bytes);
-    }
-    world.close(file).await?;
-    Ok(content)
+    world
+        .forgetting(async {
+            let file = world.open(path, OpenOptions::read()).await?;
+            let mut content = Vec::new();
+            loop {
+                let bytes = world.read(&file, 64 << 10).await?;
+                if bytes.is_empty() {
+                    break;
+                }
+                content.extend(bytes);
+            }
+            world.close(file).await?;
+            Ok(content)
+        })
+        .await
 }
 
 /// Writes all of it, in as many writes as it takes.
@@ -61,28 +65,32 @@ pub async fn write_all<W: Files>(world: &W, file: &W::File, mut bytes: &[u8]) ->
 /// # Errors
 /// Those of mkdir other than EEXIST on a directory.
 pub async fn create_dir_all<W: Files>(world: &W, path: &str) -> Result<()> {
-    let path = path.trim_end_matches('/');
-    // What is to be made next, the innermost last.
-    let mut stack = vec![path];
-    while let Some(&at) = stack.last() {
-        match world.mkdir(at).await {
-            Ok(()) => drop(stack.pop()),
-            Err(error) if error.errno == Errno::NoEnt => {
-                match at.rsplit_once('/').filter(|(parent, _)| !parent.is_empty()) {
-                    Some((parent, _)) => stack.push(parent),
-                    None => return Err(error),
+    world
+        .forgetting(async {
+            let path = path.trim_end_matches('/');
+            // What is to be made next, the innermost last.
+            let mut stack = vec![path];
+            while let Some(&at) = stack.last() {
+                match world.mkdir(at).await {
+                    Ok(()) => drop(stack.pop()),
+                    Err(error) if error.errno == Errno::NoEnt => {
+                        match at.rsplit_once('/').filter(|(parent, _)| !parent.is_empty()) {
+                            Some((parent, _)) => stack.push(parent),
+                            None => return Err(error),
+                        }
+                    }
+                    Err(error) if error.errno == Errno::Exist => match world.lstat(at).await {
+                        Ok(stat) if stat.kind == FileKind::Dir => drop(stack.pop()),
+                        Ok(stat) if stat.kind == FileKind::Symlink && is_dir(world, at).await => drop(stack.pop()),
+                        Err(gone) if gone.errno == Errno::NoEnt => {}
+                        _ => return Err(error),
+                    },
+                    Err(error) => return Err(error),
                 }
             }
-            Err(error) if error.errno == Errno::Exist => match world.lstat(at).await {
-                Ok(stat) if stat.kind == FileKind::Dir => drop(stack.pop()),
-                Ok(stat) if stat.kind == FileKind::Symlink && is_dir(world, at).await => drop(stack.pop()),
-                Err(gone) if gone.errno == Errno::NoEnt => {}
-                _ => return Err(error),
-            },
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(())
+            Ok(())
+        })
+        .await
 }
 
 async fn is_dir<W: Files>(world: &W, path: &str) -> bool {
@@ -95,30 +103,34 @@ async fn is_dir<W: Files>(world: &W, path: &str) -> bool {
 /// # Errors
 /// Those of readdir, unlink and rmdir other than ENOENT.
 pub async fn remove_dir_all<W: Files>(world: &W, path: &str) -> Result<()> {
-    let gone = |result: Result<()>| match result {
-        Err(error) if error.errno != Errno::NoEnt => Err(error),
-        _ => Ok(()),
-    };
-    // Depth first with an explicit stack: a recursive async fn would need a box a level.
-    let mut stack = vec![(path.to_owned(), false)];
-    while let Some((dir, emptied)) = stack.pop() {
-        if emptied {
-            gone(world.rmdir(&dir).await)?;
-            continue;
-        }
-        let entries = match world.read_dir(&dir).await {
-            Err(error) if error.errno == Errno::NoEnt => continue,
-            other => other?,
-        };
-        stack.push((dir.clone(), true));
-        for entry in entries {
-            let path = format!("{dir}/{}", entry.name);
-            if entry.is_dir {
-                stack.push((path, false));
-            } else {
-                gone(world.unlink(&path).await)?;
+    world
+        .forgetting(async {
+            let gone = |result: Result<()>| match result {
+                Err(error) if error.errno != Errno::NoEnt => Err(error),
+                _ => Ok(()),
+            };
+            // Depth first with an explicit stack: a recursive async fn would need a box a level.
+            let mut stack = vec![(path.to_owned(), false)];
+            while let Some((dir, emptied)) = stack.pop() {
+                if emptied {
+                    gone(world.rmdir(&dir).await)?;
+                    continue;
+                }
+                let entries = match world.read_dir(&dir).await {
+                    Err(error) if error.errno == Errno::NoEnt => continue,
+                    other => other?,
+                };
+                stack.push((dir.clone(), true));
+                for entry in entries {
+                    let path = format!("{dir}/{}", entry.name);
+                    if entry.is_dir {
+                        stack.push((path, false));
+                    } else {
+                        gone(world.unlink(&path).await)?;
+                    }
+                }
             }
-        }
-    }
-    Ok(())
+            Ok(())
+        })
+        .await
 }

@@ -2,6 +2,7 @@
 
 use super::Result;
 use std::future::Future;
+use std::hash::Hash;
 
 /// The identity of a file, whatever names it has: (st_dev, st_ino).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -144,7 +145,7 @@ impl OpenOptions {
 ///   `write` to a full pipe waits, to a pipe without readers fails with EPIPE.
 pub trait Files: Sync {
     /// An open descriptor of this process.
-    type File: Send + Sync + 'static;
+    type File: Hash + Send + Sync + 'static;
 
     /// open(2).
     fn open(&self, path: &str, options: OpenOptions) -> impl Future<Output = Result<Self::File>> + Send;
@@ -190,6 +191,14 @@ pub trait Files: Sync {
     fn pipe(&self) -> impl Future<Output = Result<(Self::File, Self::File)>> + Send;
     /// The number of a descriptor, as children see it that inherit it.
     fn descriptor(&self, file: &Self::File) -> u32;
+    /// Does these steps, of which only the result matters to what the task does later. That says two things, and nobody checks them: the
+    /// steps leave nothing else behind in memory that could differ, and the result has no [`FileId`] in it.
+    ///
+    /// An exploration of every schedule then takes those for one which came to the same result by different ways, as by making a directory
+    /// or by finding it. The steps themselves are explored as ever, and elsewhere it changes nothing.
+    fn forgetting<T: Hash + Send>(&self, steps: impl Future<Output = T> + Send) -> impl Future<Output = T> + Send {
+        steps
+    }
     /// A descriptor that this process was started with, by number; dropping the file closes it. Taking one twice, or one that was
     /// not inherited, is EBADF.
     fn inherited(&self, descriptor: u32) -> Result<Self::File>;

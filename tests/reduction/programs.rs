@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
 use flockstep::explore::Method;
+use flockstep::oracle::{Oracle, state_of};
 use flockstep::sim::kernel::{Ground, Quirk};
-use flockstep::world::{InProcess, LockMode, OpenOptions, Process, Tasks};
-use flockstep::{Scenario, SimWorld, Strategy, Verdict, scenario};
+use flockstep::world::{Event, InProcess, Kinds, LockMode, OpenOptions, Process, Tasks};
+use flockstep::{KernelView, Scenario, SimWorld, Strategy, Verdict, Violation, scenario};
 use futures::FutureExt;
 use futures::future::poll_fn;
 
@@ -65,6 +66,8 @@ pub(super) enum Step {
     Both(Box<Step>, Box<Step>),
     /// Whichever is done first; the other one is dropped.
     Either(Box<Step>, Box<Step>),
+    /// One after the other; what the first one said is forgotten.
+    Forget(Box<Step>, Box<Step>),
 }
 
 struct Dice(u64);
@@ -157,6 +160,21 @@ fn step(dice: &mut Dice, theme: Theme, deep: bool) -> Step {
     }
 }
 
+/// Makes one of two steps that come after each other, here and there.
+fn forget_some(steps: &mut Vec<Step>, dice: &mut Dice) {
+    let whole = |step: &Step| {
+        use Step::*;
+        matches!(step, Pool(_) | Thread(_) | Both(..) | Either(..) | Child(_) | Kill(_) | Forget(..))
+    };
+    for at in (1..steps.len()).rev() {
+        if at < steps.len() && !whole(&steps[at - 1]) && !whole(&steps[at]) && dice.below(2) == 0 {
+            let other = steps.remove(at);
+            let one = std::mem::replace(&mut steps[at - 1], Step::Yield);
+            steps[at - 1] = Step::Forget(Box::new(one), Box::new(other));
+        }
+    }
+}
+
 /// A program: the tasks of each process, the first being its first.
 #[derive(Clone, Debug)]
 pub(super) struct Program {
@@ -190,6 +208,10 @@ impl Program {
                 process.push((0..steps).map(|_| step(&mut dice, theme, true)).collect());
             }
             processes.push(process);
+        }
+        let mut also = Dice(seed.wrapping_mul(0xd1b5_4a32_d192_ed03) | 1);
+        if also.below(3) == 0 {
+            processes.iter_mut().flatten().for_each(|steps| forget_some(steps, &mut also));
         }
         Program {
             processes,
@@ -305,18 +327,50 @@ fn scene(program: &Program, logs: &Logs, ends: &Arc<Mutex<BTreeSet<String>>>) ->
         scene = scene.timeouts(1);
     }
     let (logs, ends) = (logs.clone(), ends.clone());
-    scene.finally("what it came to is noted", move |fs| {
-        // What was killed, aborted or cancelled has taken its memory with it, and nobody can tell how far it had come.
-        let mut logs = logs.lock().unwrap().clone();
+    scene.oracle(move || Ends { logs: logs.clone(), ends: ends.clone() })
+}
+
+/// Notes what executions come to. What the tasks have said is out of the machine's sight, so that it has to be in the state of an oracle.
+struct Ends {
+    logs: Logs,
+    ends: Arc<Mutex<BTreeSet<String>>>,
+}
+
+impl Ends {
+    /// What was killed, aborted or cancelled has taken its memory with it, and nobody can tell how far it had come.
+    fn said(&self) -> String {
+        let mut logs = self.logs.lock().unwrap().clone();
         logs.retain(|_, log| log.ends_with("ended;") || log.ends_with("all done"));
-        let mut end = format!("{logs:?} ");
+        format!("{logs:?} ")
+    }
+}
+
+impl Oracle for Ends {
+    fn name(&self) -> &str {
+        "what it came to is noted"
+    }
+    fn kinds(&self) -> Kinds {
+        Kinds::NONE
+    }
+    fn begin(&mut self) {}
+    fn on(&mut self, _: &Event, _: &KernelView<'_>) -> Result<(), Violation> {
+        Ok(())
+    }
+    fn finish(&mut self, fs: &KernelView<'_>) -> Result<(), Violation> {
+        let mut end = self.said();
         fs.walk(|path, dir| {
             end.push_str(&format!("{path}{} ", if dir { "/" } else { "=" }));
             if !dir {
                 end.push_str(&fs.read(path).text());
             }
         });
-        ends.lock().unwrap().insert(end);
-        true
-    })
+        self.ends.lock().unwrap().insert(end);
+        Ok(())
+    }
+    fn state(&self) -> Option<u64> {
+        state_of(self.said())
+    }
+    fn judged(&self) -> u64 {
+        1
+    }
 }

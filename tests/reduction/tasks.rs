@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use flockstep::SimWorld;
+use flockstep::oracle::state_of;
 use flockstep::world::{Children, Clock, Command, Files, InProcess, Join, Locks, Tasks};
 
 use super::programs::{Logs, Step};
@@ -33,6 +34,14 @@ struct Own {
     permits: Vec<<SimWorld as InProcess>::Permit>,
     guard: Option<<SimWorld as InProcess>::Guard<()>>,
     thread_guard: Option<<SimWorld as InProcess>::ThreadGuard<()>>,
+}
+
+impl Own {
+    /// What is left of the steps so far: all that the next ones depend on.
+    fn left(&self) -> u64 {
+        let held = (self.permits.len(), self.guard.is_some(), self.thread_guard.is_some());
+        state_of((&self.slots, held)).expect("it is told")
+    }
 }
 
 async fn act(world: &SimWorld, shared: &Shared, own: &Mutex<Own>, step: &Step) -> String {
@@ -184,7 +193,13 @@ async fn act(world: &SimWorld, shared: &Shared, own: &Mutex<Own>, step: &Step) -
             format!("{:?}", world.now())
         }
         Step::Choose => world.choose(2).await.to_string(),
-        Step::Pool(_) | Step::Thread(_) | Step::Both(..) | Step::Either(..) | Step::Child(_) | Step::Kill(_) => {
+        Step::Pool(_)
+        | Step::Thread(_)
+        | Step::Both(..)
+        | Step::Either(..)
+        | Step::Child(_)
+        | Step::Kill(_)
+        | Step::Forget(..) => {
             unreachable!("done by whoever owns the task")
         }
     }
@@ -233,6 +248,14 @@ pub(super) async fn run(world: SimWorld, shared: Shared, logs: Logs, name: Strin
                     Err(error) => error.errno.to_string(),
                 };
                 say(said);
+            }
+            Step::Forget(one, other) => {
+                let steps = async {
+                    act(&world, &shared, &own, one).await;
+                    let said = act(&world, &shared, &own, other).await;
+                    (said, own.lock().unwrap().left())
+                };
+                say(world.forgetting(steps).await.0);
             }
             step => say(act(&world, &shared, &own, step).await),
         }

@@ -74,10 +74,23 @@ impl Sampler {
 impl Chooser for Sampler {
     #[inline(always)]
     fn pick(&mut self, state: &State) -> Option<usize> {
+        match &mut self.walk {
+            Walk::Random(rng) if self.strikes.are_over() => Some(rng.below(state.usual_count())),
+            _ => self.pick_otherwise(state),
+        }
+    }
+    fn value(&mut self, of: u32) -> u32 {
+        self.values.below(of as usize) as u32
+    }
+}
+
+impl Sampler {
+    #[inline(never)]
+    fn pick_otherwise(&mut self, state: &State) -> Option<usize> {
         if let Some(strike) = self.strikes.due(state) {
             return Some(strike);
         }
-        let among = state.choice_count() - state.fault_count();
+        let among = state.usual_count();
         Some(match &mut self.walk {
             Walk::Random(rng) => rng.below(among),
             Walk::Burst(burst) => burst.pick(state, among),
@@ -86,9 +99,6 @@ impl Chooser for Sampler {
             Walk::Urw(urw, pilot) => urw.pick(pilot, state, among),
             Walk::Surw(surw, pilot) => surw.pick(pilot, state, among),
         })
-    }
-    fn value(&mut self, of: u32) -> u32 {
-        self.values.below(of as usize) as u32
     }
 }
 

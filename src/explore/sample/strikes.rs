@@ -23,8 +23,13 @@ impl Strikes {
         Strikes { rng, at, step: 0 }
     }
 
-    /// The position of the fault that strikes now, if one does.
+    /// There will be no more.
     #[inline(always)]
+    pub(super) fn are_over(&self) -> bool {
+        self.at.is_empty()
+    }
+
+    /// The position of the fault that strikes now, if one does.
     pub(super) fn due(&mut self, state: &State) -> Option<usize> {
         let now = self.step;
         self.step += 1;

@@ -11,6 +11,10 @@ use crate::sim::state::{State, TaskId};
 impl State {
     /// An operation is given up that somebody else could have let happen.
     pub(crate) fn touch_in_vain(&mut self, task: TaskId, op: &Op) {
+        // A look first: to take away what is not there moves all of it.
+        if self.footprint.is_none() {
+            return;
+        }
         let Some(mut footprint) = self.footprint.take() else { return };
         self.declare(task, op, &mut footprint);
         self.footprint = Some(footprint);
@@ -18,6 +22,10 @@ impl State {
 
     /// A process closes what it has open.
     pub(crate) fn touch_process(&mut self, pid: Pid) {
+        // A look first: to take away what is not there moves all of it.
+        if self.footprint.is_none() {
+            return;
+        }
         let Some(mut footprint) = self.footprint.take() else { return };
         self.declare_process(pid, &mut footprint);
         self.footprint = Some(footprint);
@@ -44,6 +52,10 @@ impl State {
 
     /// A descriptor is closed by a destructor.
     pub(crate) fn touch_close(&mut self, pid: Pid, fd: u32) {
+        // A look first: to take away what is not there moves all of it.
+        if self.footprint.is_none() {
+            return;
+        }
         let Some(mut footprint) = self.footprint.take() else { return };
         if !self.off {
             footprint.add(Resource::Table(pid), self.table_access(pid));

@@ -51,8 +51,14 @@ impl State {
     }
 
     /// A task is polled: what is touched from here on, it touches.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn begin_part(&mut self, task: TaskId) {
+        if self.footprint.is_some() {
+            self.add_part(task);
+        }
+    }
+
+    fn add_part(&mut self, task: TaskId) {
         if let Some(footprint) = &mut self.footprint {
             let (step, causes) = self.tasks[task as usize].woken_in;
             footprint.parts.push(Some(task));

@@ -88,7 +88,7 @@ impl Kernel {
             lock: None,
             lost: None,
             refs: 0,
-            path,
+            path: Some(path),
             locker: u32::MAX,
             since: 0,
         };
@@ -146,7 +146,7 @@ impl Kernel {
                 let empty = self.empty_file();
                 let ino = self.new_inode(empty, 1);
                 self.inodes[ino as usize].executable = how.mode & 0o111 != 0;
-                self.add_name(place.dir, place.name, ino);
+                self.add_name(place.dir, &place.name, ino);
                 (ino, true)
             }
         };
@@ -157,7 +157,9 @@ impl Kernel {
             Node::Symlink(_) if !how.path_only => return Err(Errno::Loop),
             _ => {}
         }
-        self.check_descriptor_free(pid)?;
+        if self.has(Quirk::EmfileAfterCreation) {
+            self.check_descriptor_free(pid)?;
+        }
         let mut truncated = false;
         if how.truncate
             && let Node::File(bytes) = &mut self.inodes[ino as usize].node
@@ -169,17 +171,15 @@ impl Kernel {
         let d = &mut self.descriptions[ofd as usize];
         (d.append, d.path_only) = (how.append, how.path_only);
         let descriptor = self.install(pid, ofd, 0, how.close_on_exec).expect("checked above");
-        Ok(Opened { descriptor, file: Self::file_id(ino), created, truncated })
+        Ok(Opened { descriptor, file: self.file_id(ino), created, truncated })
     }
 
     /// Opens descriptors 0, 1, 2 on nothing in particular, as a process finds them when it starts.
     pub(super) fn open_standard(&mut self, pid: Pid) {
         let ofd = self.new_description(NULL, true, true, self.null.clone());
         self.descriptions[ofd as usize].refs = 3;
-        let process = self.process_mut(pid);
-        for number in 0..3 {
-            process.put(number, Descriptor { ofd, close_on_exec: false, passed: false, user: u32::MAX });
-        }
+        let standard = Descriptor { ofd, close_on_exec: false, passed: false, user: u32::MAX };
+        self.process_mut(pid).start_with([standard; 3]);
     }
 
     /// A descriptor of something that is no file: a pidfd.
@@ -238,7 +238,7 @@ impl Kernel {
     pub fn describe(&self, pid: Pid, fd: u32) -> Call<(Arc<str>, FileId, Ofd)> {
         let ofd = self.ofd(pid, fd)?;
         let d = &self.descriptions[ofd as usize];
-        Ok((d.path.clone(), Self::file_id(d.inode), ofd))
+        Ok((d.path().clone(), self.file_id(d.inode), ofd))
     }
 
     /// close(2).
@@ -247,7 +247,26 @@ impl Kernel {
         let ofd = descriptor.ofd;
         let d = &mut self.descriptions[ofd as usize];
         d.refs -= 1;
-        let (path, inode, last) = (d.path.clone(), d.inode, d.refs == 0);
+        let (inode, last) = (d.inode, d.refs == 0);
+        let path = if last { d.path.take() } else { d.path.clone() };
+        let path = path.expect("a description that is open");
+        let file = &mut self.inodes[inode as usize];
+        let is_locked = d.lock.or(d.lost).is_some() || !file.ranges.is_empty();
+        if is_locked || matches!(file.node, Node::Pipe(_)) {
+            return Ok(self.close_what_is_noticed(pid, ofd, path));
+        }
+        if last {
+            file.open -= 1;
+            super::set_free(&mut self.free_descriptions, ofd);
+            self.reap_inode(inode);
+        }
+        Ok(Closed { path, file: self.file_id(inode), lock_ended: None })
+    }
+
+    /// The rest of close(2) where there are locks, or others at the end of a pipe.
+    fn close_what_is_noticed(&mut self, pid: Pid, ofd: Ofd, path: Arc<str>) -> Closed {
+        let d = &self.descriptions[ofd as usize];
+        let (inode, last) = (d.inode, d.refs == 0);
         let (read, write, path_only, is_locked) = (d.read, d.write, d.path_only, d.lock.or(d.lost).is_some());
         let has_ranges = !self.inodes[inode as usize].ranges.is_empty();
         if has_ranges && !path_only {
@@ -274,7 +293,7 @@ impl Kernel {
             super::set_free(&mut self.free_descriptions, ofd);
             self.reap_inode(inode);
         }
-        Ok(Closed { path, file: Self::file_id(inode), lock_ended })
+        Closed { path, file: self.file_id(inode), lock_ended }
     }
 
     /// fcntl(2) F_DUPFD or F_DUPFD_CLOEXEC; with `min` 0, dup(2).

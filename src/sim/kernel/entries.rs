@@ -14,7 +14,12 @@ impl Clone for Entries {
         Entries(self.0.clone())
     }
     fn clone_from(&mut self, other: &Self) {
-        self.0.clone_from(&other.0);
+        // Most names are those that it has.
+        let Entries(mine) = self;
+        let same = mine.iter().zip(&other.0).take_while(|((mine, _), (its, _))| Arc::ptr_eq(mine, its)).count();
+        mine.truncate(same);
+        mine.iter_mut().zip(&other.0).for_each(|((_, mine), (_, its))| *mine = *its);
+        mine.extend_from_slice(&other.0[same..]);
     }
 }
 
@@ -22,11 +27,8 @@ impl Entries {
     fn find(&self, name: &str) -> Result<usize, usize> {
         self.0.binary_search_by(|(known, _)| (**known).cmp(name))
     }
-    pub(super) fn get_key_value(&self, name: &str) -> Option<(&Arc<str>, &Ino)> {
-        self.find(name).ok().map(|at| (&self.0[at].0, &self.0[at].1))
-    }
     pub(super) fn get(&self, name: &str) -> Option<&Ino> {
-        self.get_key_value(name).map(|(_, ino)| ino)
+        self.find(name).ok().map(|at| &self.0[at].1)
     }
     pub(super) fn contains_key(&self, name: &str) -> bool {
         self.find(name).is_ok()

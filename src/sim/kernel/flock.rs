@@ -4,7 +4,7 @@
 //! exclusive. A newcomer is tested against *held* locks only, so nothing is fair, and any compatible waiter may win: who does is
 //! the engine's choice.
 
-use super::{Call, Ino, Kernel, Ofd, Pid, Quirk, Touched};
+use super::{Call, Ground, Ino, Kernel, Ofd, Pid, Quirk, Touched};
 use std::sync::Arc;
 
 use crate::world::{Errno, FileId, LockMode};
@@ -41,6 +41,36 @@ impl Kernel {
             .filter(|(_, d)| mode == LockMode::Exclusive || d.lock == Some(LockMode::Exclusive))
             .map(|(other, d)| (other, d.locker, d.since))
             .collect()
+    }
+
+    /// Somebody is about to ask for a lock: the inode, and whether the attempt could be made now.
+    #[inline]
+    pub(crate) fn lock_asked_by(&mut self, pid: Pid, fd: u32, mode: LockMode, user: u32) -> (Ino, bool) {
+        let Some(descriptor) = self.processes[pid as usize].get_mut(fd) else { return (Ino::default(), false) };
+        descriptor.user = user;
+        let d = &self.descriptions[descriptor.ofd as usize];
+        let free = self.inodes[d.inode as usize].locks.is_empty();
+        // The attempt of a conversion can always be made.
+        (d.inode, free || d.lock.is_some_and(|held| held != mode) || self.can_lock(pid, fd, mode))
+    }
+
+    /// flock(2) where there is nothing to it: no lock on the file, none believed in. `false` if there is: the two halves tell.
+    #[inline]
+    pub(crate) fn lock_at_once(&mut self, pid: Pid, fd: u32, mode: LockMode, by: u32, step: u64) -> bool {
+        let Some(descriptor) = self.processes[pid as usize].get_mut(fd) else { return false };
+        let ofd = descriptor.ofd;
+        let d = &mut self.descriptions[ofd as usize];
+        let inode = &mut self.inodes[d.inode as usize];
+        if !inode.locks.is_empty() || d.lost.is_some() || self.ground != Ground::Local {
+            return false;
+        }
+        descriptor.user = by;
+        (d.lock, d.locker, d.since) = (Some(mode), by, step);
+        inode.locks.push(ofd);
+        self.touched.push(Touched::Locks(d.inode));
+        self.locks_held += 1;
+        self.locks_peak = self.locks_peak.max(self.locks_held);
+        true
     }
 
     /// The first half of flock(2): the lock of the *other* mode, if the description holds one, is given up before conflicts are
@@ -124,12 +154,12 @@ impl Kernel {
 
     /// The path that a description was opened under.
     pub fn opened_as(&self, ofd: Ofd) -> Arc<str> {
-        self.descriptions[ofd as usize].path.clone()
+        self.descriptions[ofd as usize].path().clone()
     }
 
     /// The file of a description.
     pub fn file_of(&self, ofd: Ofd) -> FileId {
-        Self::file_id(self.descriptions[ofd as usize].inode)
+        self.file_id(self.descriptions[ofd as usize].inode)
     }
 
     /// Who took the lock of a description, in the caller's numbering.

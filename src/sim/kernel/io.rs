@@ -124,9 +124,14 @@ impl Kernel {
     /// write(2); to a pipe only after [`can_write`](Kernel::can_write). Nothing written changes nothing: O_APPEND does not move to the end
     /// (generic_write_checks), and a pipe without readers does not mind (pipe_write).
     pub fn write(&mut self, pid: Pid, fd: u32, data: &[u8]) -> Call<usize> {
-        let ofd = self.usable(pid, fd)?;
-        self.check_not_lost(ofd)?;
-        let d = &mut self.descriptions[ofd as usize];
+        let descriptor = self.processes[pid as usize].get_mut(fd).ok_or(Errno::BadF)?;
+        let d = &mut self.descriptions[descriptor.ofd as usize];
+        if d.path_only {
+            return Err(Errno::BadF);
+        }
+        if d.lost.is_some() {
+            return Err(Errno::Io);
+        }
         if !d.write {
             return Err(Errno::BadF);
         }

@@ -9,6 +9,7 @@
 
 mod descriptors;
 mod entries;
+mod fingerprint;
 mod flock;
 mod ground;
 mod io;
@@ -20,15 +21,16 @@ mod show;
 mod visit;
 
 use std::collections::VecDeque;
-use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use smallvec::SmallVec;
 
+use super::names::Names;
 use crate::world::{Errno, FileId, LockMode};
 
 pub use descriptors::{OpenHow, Opened};
 use entries::Entries;
+pub(crate) use fingerprint::Labels;
 pub use ground::Ground;
 pub use io::Whence;
 pub use names::RenameFlags;
@@ -45,7 +47,7 @@ pub const DEVICE: u64 = 1;
 /// Bytes that a pipe holds before its writers wait.
 pub const PIPE_CAPACITY: usize = 64 << 10;
 
-/// Slot of an inode; also its inode number. Slots of dead inodes are used again, as inode numbers are.
+/// Slot of an inode. Its number is another thing.
 pub type Ino = u32;
 /// Slot of an open file description.
 pub type Ofd = u32;
@@ -73,6 +75,10 @@ struct PipeBuffer {
 
 #[derive(Clone, Debug)]
 struct Inode {
+    /// Its inode number. Those of dead inodes are used again, the lowest first.
+    number: u64,
+    /// How many memories have the number in them; only counted for fingerprints.
+    known: u32,
     node: Node,
     nlink: u32,
     /// Descriptions that refer to it.
@@ -100,8 +106,8 @@ struct Description {
     lost: Option<LockMode>,
     /// Descriptors, in all processes, that refer to it; free at zero.
     refs: u32,
-    /// As it was opened; for reports.
-    path: Arc<str>,
+    /// As it was opened; for reports. None once it is free.
+    path: Option<Arc<str>>,
     /// Who locked it (an opaque number of the caller's) and at which step; for reports.
     locker: u32,
     since: u64,
@@ -151,6 +157,8 @@ pub struct Kernel {
     locks_peak: u32,
     /// The number of the next record lock.
     next_range: u64,
+    /// The next inode number: see [`set_author`](Kernel::set_author).
+    next_inode: u64,
     ground: Ground,
     quirk: Option<Quirk>,
     /// Empty, but with room: contents of files and tables of processes that there were before a reset.
@@ -158,6 +166,8 @@ pub struct Kernel {
     spare_tables: Vec<Vec<Option<Descriptor>>>,
     /// What the standard descriptors are open on.
     null: Arc<str>,
+    /// Names that files were given: an exploration gives the same ones in every execution.
+    known: Names,
 }
 
 /// Puts a number among those to be given again. The lowest comes first, whatever the order of death: states that differ only in it
@@ -174,8 +184,8 @@ impl Default for Kernel {
     fn default() -> Self {
         Kernel {
             inodes: vec![
-                Inode::new(Node::Dir { parent: ROOT, entries: Entries::default() }, 2),
-                Inode::new(Node::Null, 1),
+                Inode::new(ROOT.into(), Node::Dir { parent: ROOT, entries: Entries::default() }, 2),
+                Inode::new(NULL.into(), Node::Null, 1),
             ],
             free_inodes: Vec::new(),
             descriptions: Vec::new(),
@@ -185,18 +195,27 @@ impl Default for Kernel {
             locks_held: 0,
             locks_peak: 0,
             next_range: 0,
+            next_inode: u64::from(NULL) + 1,
             ground: Ground::default(),
             quirk: None,
             spare_contents: Vec::new(),
             spare_tables: Vec::new(),
             null: "/dev/null".into(),
+            known: Names::default(),
         }
     }
 }
 
+impl Description {
+    /// The path that it was opened under.
+    fn path(&self) -> &Arc<str> {
+        self.path.as_ref().expect("a description that is open")
+    }
+}
+
 impl Inode {
-    fn new(node: Node, nlink: u32) -> Self {
-        Inode { node, nlink, open: 0, locks: SmallVec::new(), ranges: Vec::new(), executable: false }
+    fn new(number: u64, node: Node, nlink: u32) -> Self {
+        Inode { number, known: 0, node, nlink, open: 0, locks: SmallVec::new(), ranges: Vec::new(), executable: false }
     }
 }
 
@@ -204,8 +223,8 @@ impl Kernel {
     /// Becomes a copy of `start`, keeping what is allocated: an exploration does this for every execution.
     pub fn reset_to(&mut self, start: &Kernel) {
         let Kernel { inodes, free_inodes, descriptions, free_descriptions, processes, touched, .. } = self;
-        for inode in inodes.drain(start.inodes.len().min(inodes.len())..) {
-            if let Node::File(mut bytes) = inode.node
+        while inodes.len() > start.inodes.len() {
+            if let Some(Inode { node: Node::File(mut bytes), .. }) = inodes.pop()
                 && bytes.capacity() > 0
             {
                 bytes.clear();
@@ -222,22 +241,32 @@ impl Kernel {
                 (Node::Null, Node::Null) => {}
                 (mine, theirs) => mine.clone_from(theirs),
             }
+            (mine.number, mine.known) = (theirs.number, theirs.known);
             (mine.nlink, mine.open, mine.executable) = (theirs.nlink, theirs.open, theirs.executable);
-            mine.locks.clone_from(&theirs.locks);
-            mine.ranges.clone_from(&theirs.ranges);
+            // Nothing for nothing is the usual case, and copying it is not free.
+            if !(mine.locks.is_empty() && theirs.locks.is_empty()) {
+                mine.locks.clone_from(&theirs.locks);
+            }
+            if !(mine.ranges.is_empty() && theirs.ranges.is_empty()) {
+                mine.ranges.clone_from(&theirs.ranges);
+            }
         }
-        inodes.extend(start.inodes[inodes.len()..].iter().cloned());
+        if inodes.len() < start.inodes.len() {
+            inodes.extend_from_slice(&start.inodes[inodes.len()..]);
+        }
         free_inodes.clone_from(&start.free_inodes);
         descriptions.clone_from(&start.descriptions);
         free_descriptions.clone_from(&start.free_descriptions);
-        for process in processes.drain(start.processes.len().min(processes.len())..) {
+        while processes.len() > start.processes.len()
+            && let Some(process) = processes.pop()
+        {
             let mut table = process.into_table();
             table.clear();
             self.spare_tables.push(table);
         }
         processes.clone_from(&start.processes);
         touched.clear();
-        (self.ground, self.quirk) = (start.ground, start.quirk);
+        (self.ground, self.quirk, self.next_inode) = (start.ground, start.quirk, start.next_inode);
         (self.locks_held, self.locks_peak, self.next_range) = (start.locks_held, start.locks_peak, start.next_range);
     }
 
@@ -266,19 +295,30 @@ impl Kernel {
         self.locks_peak
     }
 
-    pub(crate) fn file_id(ino: Ino) -> FileId {
-        FileId { device: DEVICE, inode: u64::from(ino) }
+    pub(crate) fn file_id(&self, ino: Ino) -> FileId {
+        FileId { device: DEVICE, inode: self.inodes[ino as usize].number }
+    }
+
+    /// From here on it is another one who makes what is made; the inode numbers from `first` on are nobody else's.
+    ///
+    /// Programs compare inode numbers, and may order them. Given in the order of creation, they would tell a program who else made files
+    /// before, and two creations that have nothing to do with each other would leave another machine in either order. So a number
+    /// says who made the file, and that is the same in both.
+    #[inline]
+    pub(crate) fn set_author(&mut self, first: u64) {
+        self.next_inode = first;
     }
 
     fn new_inode(&mut self, node: Node, nlink: u32) -> Ino {
-        let inode = Inode::new(node, nlink);
         match self.free_inodes.pop() {
             Some(ino) => {
-                self.inodes[ino as usize] = inode;
+                let last = &self.inodes[ino as usize];
+                self.inodes[ino as usize] = Inode { known: last.known, ..Inode::new(last.number, node, nlink) };
                 ino
             }
             None => {
-                self.inodes.push(inode);
+                self.inodes.push(Inode::new(self.next_inode, node, nlink));
+                self.next_inode += 1;
                 (self.inodes.len() - 1) as Ino
             }
         }
@@ -290,29 +330,20 @@ impl Kernel {
     }
 
     /// Frees an inode that has neither a name nor a description left.
+    #[inline]
     fn reap_inode(&mut self, ino: Ino) {
         let inode = &mut self.inodes[ino as usize];
         if inode.nlink == 0 && inode.open == 0 && inode.node != Node::Free {
             inode.node = Node::Free;
-            set_free(&mut self.free_inodes, ino);
+            self.set_free_inode(ino);
         }
     }
 
-    /// Feeds everything that can influence the future to `state`; what is kept for reports only is left out.
-    pub fn fingerprint(&self, state: &mut impl Hasher) {
-        for inode in &self.inodes {
-            // Its locks are those of its descriptions.
-            (&inode.node, inode.nlink, inode.open, &inode.ranges, inode.executable).hash(state);
-        }
-        for d in &self.descriptions {
-            if d.refs > 0 {
-                (d.inode, d.read, d.write, d.append, d.path_only, d.offset, d.lock, d.lost, d.refs).hash(state);
-            } else {
-                0u8.hash(state);
-            }
-        }
-        for process in &self.processes {
-            process.fingerprint(state);
-        }
+    /// Puts an inode among those to be used again, that of the lowest number first: whatever the order of death, and whichever slot it has.
+    fn set_free_inode(&mut self, ino: Ino) {
+        let Kernel { inodes, free_inodes, .. } = self;
+        let number = inodes[ino as usize].number;
+        let at = free_inodes.partition_point(|&other| inodes[other as usize].number > number);
+        free_inodes.insert(at, ino);
     }
 }

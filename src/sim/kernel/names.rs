@@ -2,6 +2,7 @@
 //!
 //! The order of the checks is the kernel's (fs/namei.c): which of two errors a caller sees decides what protocols do.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::entries::Entries;
@@ -23,10 +24,11 @@ pub(super) enum Last {
 
 /// Where a path leads.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(super) struct Place<'p> {
     /// The directory that the last component is in.
     pub(super) dir: Ino,
-    pub(super) name: Arc<str>,
+    /// Of the path, or of the text of a symbolic link.
+    pub(super) name: Cow<'p, str>,
     pub(super) last: Last,
     /// The path ended in a slash.
     pub(super) slash: bool,
@@ -34,9 +36,9 @@ pub(super) struct Place {
     pub(super) ino: Option<Ino>,
 }
 
-impl Place {
+impl Place<'_> {
     /// ENAMETOOLONG if the last name is: looked at by the filesystem, and so only when it is asked for the name.
-    fn check_name(self) -> Call<Place> {
+    fn check_name(self) -> Call<Self> {
         if self.name.len() > NAME_MAX { Err(Errno::NameTooLong) } else { Ok(self) }
     }
 }
@@ -50,9 +52,13 @@ pub struct RenameFlags {
     pub exchange: bool,
 }
 
+#[inline]
 fn without_slashes(path: &str) -> &str {
-    let slashes = path.bytes().take_while(|&byte| byte == b'/').count();
-    &path[slashes..]
+    let mut rest = path;
+    while let Some(shorter) = rest.strip_prefix('/') {
+        rest = shorter;
+    }
+    rest
 }
 
 impl Kernel {
@@ -84,7 +90,7 @@ impl Kernel {
     }
 
     /// Resolves `path`; a symbolic link as last component is followed if `follow`, or if a slash comes after it.
-    pub(super) fn resolve(&self, pid: Pid, path: &str, follow: bool) -> Call<Place> {
+    pub(super) fn resolve<'p>(&self, pid: Pid, path: &'p str, follow: bool) -> Call<Place<'p>> {
         Self::check_path(path)?;
         if let Some(place) = self.own_descriptor(pid, path).filter(|_| follow) {
             return Ok(place);
@@ -94,7 +100,7 @@ impl Kernel {
 
     /// The same for open(2) with O_CREAT: a last name with a slash after it, in the path or in the text of a symbolic link, is EISDIR
     /// without a look at what is there (open_last_lookups).
-    pub(super) fn resolve_to_create(&self, pid: Pid, path: &str, follow: bool) -> Call<Place> {
+    pub(super) fn resolve_to_create<'p>(&self, pid: Pid, path: &'p str, follow: bool) -> Call<Place<'p>> {
         if let Some(place) = self.own_descriptor(pid, path).filter(|_| follow) {
             return Ok(place);
         }
@@ -102,14 +108,21 @@ impl Kernel {
     }
 
     /// What `/proc/self/fd/N` leads to: the file of descriptor N, whether it has a name or not. All there is of /proc.
-    fn own_descriptor(&self, pid: Pid, path: &str) -> Option<Place> {
+    fn own_descriptor<'p>(&self, pid: Pid, path: &'p str) -> Option<Place<'p>> {
         let number = path.strip_prefix("/proc/self/fd/")?;
         let ino = self.inode_of(pid, number.parse().ok()?).ok()?;
         Some(Place { dir: ROOT, name: number.into(), last: Last::Name, slash: false, ino: Some(ino) })
     }
 
     /// Follows a path from a directory; `links` counts the symbolic links on the way.
-    pub(super) fn walk(&self, base: Ino, path: &str, follow: bool, create: bool, links: &mut u32) -> Call<Place> {
+    pub(super) fn walk<'p>(
+        &self,
+        base: Ino,
+        path: &'p str,
+        follow: bool,
+        create: bool,
+        links: &mut u32,
+    ) -> Call<Place<'p>> {
         let mut dir = if path.starts_with('/') { ROOT } else { base };
         let mut rest = without_slashes(path);
         if rest.is_empty() {
@@ -126,13 +139,10 @@ impl Kernel {
             if is_last && create && slash && !matches!(component, "." | "..") {
                 return Err(Errno::IsDir);
             }
-            let (ino, known, last) = match component {
-                "." => (Some(dir), None, Last::Dot),
-                ".." => (Some(self.parent(dir)), None, Last::DotDot),
-                name => {
-                    let (known, ino) = entries.get_key_value(name).unzip();
-                    (ino.copied(), known, Last::Name)
-                }
+            let (ino, last) = match component {
+                "." => (Some(dir), Last::Dot),
+                ".." => (Some(self.parent(dir)), Last::DotDot),
+                name => (entries.get(name).copied(), Last::Name),
             };
             if !is_last && component.len() > NAME_MAX {
                 return Err(Errno::NameTooLong);
@@ -145,17 +155,18 @@ impl Kernel {
                 if *links > LINKS_MAX {
                     return Err(Errno::Loop);
                 }
-                let mut there = self.walk(dir, target, true, create && is_last, links)?;
+                let there = self.walk(dir, target, true, create && is_last, links)?;
                 if is_last {
-                    there.slash |= slash;
-                    return Ok(there);
+                    let Place { dir, name, last, slash: slash_there, ino } = there;
+                    let name = Cow::Owned(name.into_owned());
+                    return Ok(Place { dir, name, last, slash: slash || slash_there, ino });
                 }
                 dir = there.check_name()?.ino.ok_or(Errno::NoEnt)?;
                 rest = after;
                 continue;
             }
             if is_last {
-                return Ok(Place { dir, name: known.cloned().unwrap_or_else(|| component.into()), last, slash, ino });
+                return Ok(Place { dir, name: component.into(), last, slash, ino });
             }
             dir = ino.ok_or(Errno::NoEnt)?;
             rest = after;
@@ -192,7 +203,8 @@ impl Kernel {
         }
     }
 
-    pub(super) fn add_name(&mut self, dir: Ino, name: Arc<str>, ino: Ino) {
+    pub(super) fn add_name(&mut self, dir: Ino, name: &str, ino: Ino) {
+        let name = self.known.shared(name);
         if let Node::Dir { parent, .. } = &mut self.inodes[ino as usize].node {
             *parent = dir;
             self.inodes[dir as usize].nlink += 1;
@@ -216,7 +228,7 @@ impl Kernel {
 
     /// The place for a name that must not exist yet (filename_create in the kernel): a symbolic link is in the way whatever it leads to,
     /// also with a slash after it.
-    fn vacant(&self, pid: Pid, path: &str, for_dir: bool) -> Call<Place> {
+    fn vacant<'p>(&self, pid: Pid, path: &'p str, for_dir: bool) -> Call<Place<'p>> {
         let place = self.resolve_last(pid, path)?.check_name()?;
         if place.last != Last::Name || place.ino.is_some() {
             return Err(Errno::Exist);
@@ -237,7 +249,7 @@ impl Kernel {
     pub fn mkdir(&mut self, pid: Pid, path: &str) -> Call<Ino> {
         let place = self.vacant(pid, path, true)?;
         let ino = self.new_inode(Node::Dir { parent: place.dir, entries: Default::default() }, 2);
-        self.add_name(place.dir, place.name, ino);
+        self.add_name(place.dir, &place.name, ino);
         Ok(ino)
     }
 
@@ -246,7 +258,7 @@ impl Kernel {
         Self::check_path(target)?;
         let place = self.vacant(pid, path, false)?;
         let ino = self.new_inode(Node::Symlink(target.into()), 1);
-        self.add_name(place.dir, place.name, ino);
+        self.add_name(place.dir, &place.name, ino);
         Ok(ino)
     }
 
@@ -258,7 +270,7 @@ impl Kernel {
             return Err(Errno::Perm);
         }
         self.inodes[ino as usize].nlink += 1;
-        self.add_name(place.dir, place.name, ino);
+        self.add_name(place.dir, &place.name, ino);
         Ok(ino)
     }
 
@@ -307,7 +319,7 @@ impl Kernel {
     }
 
     /// Resolves without following the last component even when a slash comes after it: the calls that remove or move a *name*.
-    fn resolve_last(&self, pid: Pid, path: &str) -> Call<Place> {
+    fn resolve_last<'p>(&self, pid: Pid, path: &'p str) -> Call<Place<'p>> {
         let trimmed = path.trim_end_matches('/');
         if trimmed.is_empty() {
             return self.resolve(pid, path, false);
@@ -356,7 +368,7 @@ impl Kernel {
         self.check_alive(new.dir)?;
         let Some(target) = new.ino else {
             self.remove_name(old.dir, &old.name);
-            self.add_name(new.dir, new.name, ino);
+            self.add_name(new.dir, &new.name, ino);
             return Ok((ino, None));
         };
         if target == ino {
@@ -365,8 +377,8 @@ impl Kernel {
         if flags.exchange {
             self.remove_name(old.dir, &old.name);
             self.remove_name(new.dir, &new.name);
-            self.add_name(old.dir, old.name, target);
-            self.add_name(new.dir, new.name, ino);
+            self.add_name(old.dir, &old.name, target);
+            self.add_name(new.dir, &new.name, ino);
             return Ok((ino, None));
         }
         match (dir, self.is_dir(target)) {
@@ -377,7 +389,7 @@ impl Kernel {
         }
         self.remove_name(new.dir, &new.name);
         self.remove_name(old.dir, &old.name);
-        self.add_name(new.dir, new.name, ino);
+        self.add_name(new.dir, &new.name, ino);
         self.drop_link(target);
         Ok((ino, Some(target)))
     }
@@ -391,7 +403,7 @@ impl Kernel {
             Node::Symlink(target) => (FileKind::Symlink, target.len() as u64),
             Node::Pipe(_) | Node::Null | Node::Free => (FileKind::Other, 0),
         };
-        Stat { id: Self::file_id(ino), kind, nlink: u64::from(inode.nlink), size }
+        Stat { id: self.file_id(ino), kind, nlink: u64::from(inode.nlink), size }
     }
 
     /// stat(2), or lstat(2) without `follow`.

@@ -1,7 +1,5 @@
 //! Processes as the kernel sees them: a descriptor table, a limit, a life.
 
-use std::hash::{Hash, Hasher};
-
 use super::{Call, Closed, Descriptor, Ino, Kernel, Node, Ofd, Quirk, ROOT};
 use crate::world::{Errno, LockMode, Status};
 
@@ -9,7 +7,7 @@ use crate::world::{Errno, LockMode, Status};
 pub type Pid = u32;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum Life {
+pub(super) enum Life {
     Running,
     /// It has ended or was killed, and its descriptors are being closed one after another.
     Dying(Status),
@@ -20,10 +18,10 @@ enum Life {
 #[derive(Clone, Debug)]
 pub(super) struct Proc {
     parent: Option<Pid>,
-    table: Vec<Option<Descriptor>>,
+    pub(super) table: Vec<Option<Descriptor>>,
     pub(super) limit: u32,
-    cwd: Ino,
-    life: Life,
+    pub(super) cwd: Ino,
+    pub(super) life: Life,
     open: u32,
     peak: u32,
 }
@@ -58,6 +56,11 @@ impl Proc {
         self.open += 1;
         self.peak = self.peak.max(fd + 1);
     }
+    /// The first descriptors of a process that has none.
+    pub(super) fn start_with<const N: usize>(&mut self, descriptors: [Descriptor; N]) {
+        self.table.extend(descriptors.map(Some));
+        (self.open, self.peak) = (N as u32, N as u32);
+    }
     /// The lowest free number is used for a moment.
     pub(super) fn lend_lowest(&mut self) {
         self.peak = self.peak.max(self.lowest_free() + 1);
@@ -69,12 +72,6 @@ impl Proc {
             self.table.pop();
         }
         Some(descriptor)
-    }
-    pub(super) fn fingerprint(&self, state: &mut impl Hasher) {
-        (self.limit, self.cwd, self.life).hash(state);
-        for descriptor in &self.table {
-            descriptor.map(|d| (d.ofd, d.close_on_exec, d.passed)).hash(state);
-        }
     }
 }
 
@@ -176,7 +173,9 @@ impl Kernel {
         let process = self.process_mut(pid);
         if process.life == Life::Running {
             process.life = Life::Dying(status);
-            for inode in 0..self.inodes.len() {
+            // If there has been any.
+            let inodes = if self.next_range > 0 { self.inodes.len() } else { 0 };
+            for inode in 0..inodes {
                 self.drop_posix_locks(pid, inode as Ino);
             }
         }
@@ -266,7 +265,7 @@ impl Kernel {
             let description = &self.descriptions[d.ofd as usize];
             Some(DescriptorView {
                 number: number as u32,
-                path: description.path.clone(),
+                path: description.path().clone(),
                 description: d.ofd,
                 lock: description.lock,
                 close_on_exec: d.close_on_exec,

@@ -74,7 +74,7 @@ impl Kernel {
                 Some(&ino) => ino,
                 None => {
                     let ino = self.new_inode(Node::Dir { parent: at, entries: Default::default() }, 2);
-                    self.add_name(at, component.into(), ino);
+                    self.add_name(at, component, ino);
                     ino
                 }
             };
@@ -88,7 +88,7 @@ impl Kernel {
         let dir = self.place_directory(if parent.is_empty() { "/" } else { parent });
         assert!(!self.entries(dir).is_ok_and(|entries| entries.contains_key(name)), "{path:?} is placed twice");
         let ino = self.new_inode(node, 1);
-        self.add_name(dir, name.into(), ino);
+        self.add_name(dir, name, ino);
     }
 
     /// A file with the directories above it, before anything runs.

@@ -1,6 +1,9 @@
 //! Files, descriptors and locks.
 
+use std::hash::{Hash, Hasher};
+
 use super::*;
+use crate::sim::names::Data;
 
 /// A descriptor of a simulated process.
 pub struct SimFile {
@@ -33,12 +36,22 @@ impl Drop for SimFile {
     }
 }
 
+/// By its number, which is what a program has of it.
+impl Hash for SimFile {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.fd.hash(state);
+    }
+}
+
 impl Files for SimWorld {
     type File = SimFile;
 
     fn open(&self, path: &str, options: OpenOptions) -> impl Future<Output = Result<SimFile>> + Send {
         let op = Op::Open { path: self.name(path), options };
         self.call(op, |world, ret| expect!(ret, Ret::Fd(fd) => world.file(fd)))
+    }
+    fn forgetting<T: Hash + Send>(&self, steps: impl Future<Output = T> + Send) -> impl Future<Output = T> + Send {
+        self.forget(steps)
     }
     async fn close(&self, mut file: SimFile) -> Result<()> {
         // Dropped before the step: the drop of the file closes it.
@@ -53,7 +66,8 @@ impl Files for SimWorld {
         self.call(Op::Read { fd: file.number(), len }, |_, ret| expect!(ret.large(), Large::Bytes(bytes) => bytes))
     }
     fn write(&self, file: &SimFile, bytes: &[u8]) -> impl Future<Output = Result<usize>> + Send {
-        let op = Op::Write { fd: file.number(), data: self.machine().written.data(bytes) };
+        let data = Data::short(bytes).unwrap_or_else(|| self.machine().written.data(bytes));
+        let op = Op::Write { fd: file.number(), data };
         self.call(op, |_, ret| expect!(ret, Ret::Number(n) => n as usize))
     }
     fn seek(&self, file: &SimFile, offset: u64) -> impl Future<Output = Result<()>> + Send {

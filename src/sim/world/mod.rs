@@ -15,11 +15,12 @@ use parking_lot::Mutex;
 use super::Exit;
 use super::announce::Announced;
 use super::depend::{Access, Resource};
+use super::job::Job;
 use super::kernel::{Pid, RenameFlags};
 use super::names::Name;
 use super::operation::{Large, Launch, Op, OpId, Ret};
 use super::stage::OnStage;
-use super::state::{TaskFuture, TaskId};
+use super::state::TaskId;
 use crate::world::*;
 
 /// The value of an operation, by the variant that it always has.
@@ -40,6 +41,7 @@ mod tasks;
 pub use children::SimChild;
 pub use files::SimFile;
 pub use sync::{SimGuard, SimMutex, SimNotify, SimPermit, SimSemaphore};
+use tasks::Claim;
 pub use tasks::SimJoining;
 
 /// The World of one simulated process.
@@ -56,16 +58,18 @@ enum Stage {
 }
 
 /// One operation, from announcement to value.
-struct Operation<T> {
+struct Operation<F> {
     world: SimWorld,
     stage: Stage,
     /// What its result is to the caller.
-    value: fn(&SimWorld, Ret) -> T,
+    value: F,
 }
 
-impl<T> Future for Operation<T> {
+impl<T, F: Fn(&SimWorld, Ret) -> T + Unpin> Future for Operation<F> {
     type Output = Result<T>;
 
+    // Within the task that awaits it: a step polls two of them, and should not pay for two calls.
+    #[inline(always)]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<T>> {
         let this = &mut *self;
         let mut machine = this.world.machine();
@@ -75,14 +79,21 @@ impl<T> Future for Operation<T> {
                 Some(Err(errno)) => Err(machine.error(id, errno)),
                 Some(Ok(ret)) => Ok(ret),
             },
-            Stage::New(op) => match machine.announce(op, cx.waker()) {
-                Announced::Done(ret) => Ok(ret),
-                Announced::Waits(id) => {
+            Stage::New(ref op) => {
+                let id = machine.announce_call(op, cx.waker());
+                if id != OpId::NONE {
                     this.stage = Stage::Announced(id);
                     return Poll::Pending;
                 }
-                Announced::Deferred => return Poll::Pending,
-            },
+                match machine.announce(op, cx.waker()) {
+                    Announced::Done(ret) => Ok(ret),
+                    Announced::Waits(id) => {
+                        this.stage = Stage::Announced(id);
+                        return Poll::Pending;
+                    }
+                    Announced::Deferred => return Poll::Pending,
+                }
+            }
             Stage::Ended => unreachable!("polled after its end"),
         };
         drop(machine);
@@ -91,7 +102,7 @@ impl<T> Future for Operation<T> {
     }
 }
 
-impl<T> Drop for Operation<T> {
+impl<F> Drop for Operation<F> {
     fn drop(&mut self) {
         if let Stage::Announced(id) = self.stage {
             self.world.retract(id);
@@ -109,18 +120,23 @@ impl SimWorld {
     /// # Panics
     /// If it is not polling on this thread: somebody else's executor is, or a handle has outlived its execution.
     #[inline(always)]
-    fn machine(&self) -> OnStage {
+    pub(super) fn machine(&self) -> OnStage {
         let machine = OnStage::enter().filter(|machine| machine.execution == self.execution);
         machine.expect("an operation of SimWorld was polled outside of a scenario: it works only in a task of one")
     }
 
     /// The machine, if what the process does still has an effect: for destructors.
-    fn acting(&self) -> Option<OnStage> {
+    pub(super) fn acting(&self) -> Option<OnStage> {
         OnStage::enter().filter(|machine| machine.execution == self.execution && machine.acts(self.pid))
     }
 
+    /// The machine, if it is polling and its execution is this one.
+    fn own_machine(&self) -> Option<OnStage> {
+        OnStage::enter().filter(|machine| machine.execution == self.execution)
+    }
+
     fn retract(&self, id: OpId) {
-        if let Some(mut machine) = OnStage::enter().filter(|machine| machine.execution == self.execution) {
+        if let Some(mut machine) = self.own_machine() {
             machine.retract(id);
         }
     }
@@ -130,8 +146,13 @@ impl SimWorld {
     }
 
     /// An operation, and what its result is to the caller. An error names what it was about.
-    fn call<T>(&self, op: Op, value: fn(&SimWorld, Ret) -> T) -> Operation<T> {
+    fn call<T, F: Fn(&SimWorld, Ret) -> T + Unpin>(&self, op: Op, value: F) -> Operation<F> {
         Operation { world: self.clone(), stage: Stage::New(op), value }
+    }
+
+    /// What the first task of a process is made of.
+    pub(crate) fn job(&self, main: impl Future<Output = ()> + Send + 'static) -> Box<dyn Job> {
+        self.machine().jobs.take(main)
     }
 
     fn name(&self, name: &str) -> Name {
@@ -139,7 +160,7 @@ impl SimWorld {
     }
 
     /// One without a value.
-    fn effect(&self, op: Op) -> Operation<()> {
+    fn effect(&self, op: Op) -> impl Future<Output = Result<()>> + Send + use<> {
         self.call(op, |_, _| ())
     }
 
@@ -155,26 +176,32 @@ impl SimWorld {
         name: &'static str,
         section: impl Future<Output = T> + Send + 'static,
     ) -> T {
-        let slot = Arc::new(Mutex::new(None));
-        let into = slot.clone();
-        let future: TaskFuture = Box::pin(async move {
-            let value = section.await;
-            *into.lock() = Some(value);
-        });
         // While a synchronous call of another future keeps the thread, this one has not been polled yet: it gives nothing away.
         std::future::poll_fn(|cx| match self.machine().thread_is_occupied(None, cx.waker()) {
             true => Poll::Pending,
             false => Poll::Ready(()),
         })
         .await;
-        let task = {
+        let mut claim = {
             let mut state = self.machine();
+            let job = state.jobs.take(section);
             let parent = &state.tasks[state.current() as usize];
             let name: Arc<str> = format!("{}@{name}", parent.name).into();
-            state.new_task(self.pid, name, thread, future)
+            let task = state.new_task(self.pid, name, thread, job);
+            drop(state);
+            Claim::<T>::on(self, task)
         };
-        self.infallible(Op::Section { task }).await;
-        slot.lock().take().expect("a section that was not dropped has left its value")
+        self.infallible(Op::Section { task: claim.task }).await;
+        let value = claim.take(&mut self.machine());
+        value.expect("a section that was not dropped has left its value")
+    }
+}
+
+impl SimWorld {
+    fn asks_who_it_is(&self) {
+        let alike =
+            OnStage::enter().is_some_and(|machine| machine.alike.get(self.pid as usize).copied().flatten().is_some());
+        assert!(!alike, "a process that is declared to be like others asked who it is: see Scenario::alike");
     }
 }
 
@@ -184,6 +211,7 @@ impl Clock for SimWorld {
         state.touch(Resource::Clock, Access::Read);
         let now = state.clock;
         if let Some(task) = state.current {
+            state.note_strand(task);
             state.remember_value(task, now.as_nanos() as u64);
         }
         now
@@ -204,9 +232,11 @@ impl Clock for SimWorld {
 
 impl Process for SimWorld {
     fn process_id(&self) -> u32 {
+        self.asks_who_it_is();
         self.pid
     }
     fn args(&self) -> Vec<String> {
+        self.asks_who_it_is();
         self.machine().hosts[self.pid as usize].args.to_vec()
     }
     fn var(&self, name: &str) -> Option<String> {

@@ -1,12 +1,48 @@
 //! Tasks and sections.
 
+use std::marker::PhantomData;
+
 use super::*;
+use crate::sim::State;
+
+/// The right to the value of a task. Without one, it is dropped as soon as it is there.
+pub(super) struct Claim<T> {
+    world: SimWorld,
+    pub(super) task: TaskId,
+    is_settled: bool,
+    of: PhantomData<fn() -> T>,
+}
+
+impl<T: 'static> Claim<T> {
+    pub(super) fn on(world: &SimWorld, task: TaskId) -> Self {
+        Claim { world: world.clone(), task, is_settled: false, of: PhantomData }
+    }
+
+    /// The value, if the task has completed; the first time.
+    pub(super) fn take(&mut self, machine: &mut State) -> Option<T> {
+        self.is_settled = true;
+        machine.take_value(self.task)
+    }
+}
+
+impl<T> Drop for Claim<T> {
+    fn drop(&mut self) {
+        if self.is_settled {
+            return;
+        }
+        let Some(mut machine) = self.world.own_machine() else { return };
+        let job = machine.detach(self.task);
+        drop(machine);
+        if let Some(mut job) = job {
+            job.clear();
+            self.world.own_machine().expect("it was there").jobs.keep(job);
+        }
+    }
+}
 
 /// The right to wait for a simulated task.
 pub struct SimJoining<T> {
-    world: SimWorld,
-    task: TaskId,
-    slot: Arc<Mutex<Option<T>>>,
+    claim: Claim<T>,
     op: Option<OpId>,
 }
 
@@ -14,40 +50,39 @@ impl<T: Send + 'static> Future for SimJoining<T> {
     type Output = std::result::Result<T, JoinError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = &mut *self;
-        let mut state = this.world.machine();
-        let ended = match this.op {
-            Some(id) => state.fetch(id, cx.waker()).is_some(),
-            None => match state.announce(Op::Join { task: this.task }, cx.waker()) {
+        let SimJoining { claim, op } = &mut *self;
+        let mut machine = claim.world.machine();
+        let ended = match *op {
+            Some(id) => machine.fetch(id, cx.waker()).is_some(),
+            None => match machine.announce(&Op::Join { task: claim.task }, cx.waker()) {
                 Announced::Done(_) => true,
                 Announced::Waits(id) => {
-                    this.op = Some(id);
+                    *op = Some(id);
                     false
                 }
                 Announced::Deferred => false,
             },
         };
-        drop(state);
         if !ended {
             return Poll::Pending;
         }
-        this.op = None;
-        Poll::Ready(this.slot.lock().take().ok_or(JoinError::Aborted))
+        *op = None;
+        Poll::Ready(claim.take(&mut machine).ok_or(JoinError::Aborted))
     }
 }
 
 impl<T> Drop for SimJoining<T> {
     fn drop(&mut self) {
         if let Some(id) = self.op {
-            self.world.retract(id);
+            self.claim.world.retract(id);
         }
     }
 }
 
 impl<T: Send + 'static> Join<T> for SimJoining<T> {
     fn abort(&self) {
-        if let Some(mut state) = self.world.acting() {
-            state.abort(self.task);
+        if let Some(mut state) = self.claim.world.acting() {
+            state.abort(self.claim.task);
         }
     }
 }
@@ -56,18 +91,12 @@ impl Tasks for SimWorld {
     type Joining<T: Send + 'static> = SimJoining<T>;
 
     fn spawn<T: Send + 'static>(&self, name: &str, task: impl Future<Output = T> + Send + 'static) -> SimJoining<T> {
-        let slot = Arc::new(Mutex::new(None));
-        let into = slot.clone();
-        let future: TaskFuture = Box::pin(async move {
-            let value = task.await;
-            *into.lock() = Some(value);
-        });
         let mut machine = self.machine();
-        let name = machine.name(name);
-        let name = machine.names[name].clone();
-        let task = machine.new_task(self.pid, name, Thread::Worker, future);
+        let job = machine.jobs.take(task);
+        let name = machine.names.shared(name);
+        let task = machine.new_task(self.pid, name, Thread::Worker, job);
         drop(machine);
-        SimJoining { world: self.clone(), task, slot, op: None }
+        SimJoining { claim: Claim::on(self, task), op: None }
     }
     async fn on_pool<T: Send + 'static>(&self, section: impl Future<Output = T> + Send + 'static) -> T {
         self.section(Thread::Pool, "pool", section).await
