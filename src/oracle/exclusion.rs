@@ -6,12 +6,10 @@
 
 use std::sync::Arc;
 
-use smallvec::SmallVec;
-
 use super::deed::Deed;
 use super::glob::Memo;
-use super::held::HeldLocks;
-use super::kin::{self, Actor};
+use super::held::Held;
+use super::kin;
 use super::map::Map;
 use super::{Glob, Oracle, Violation, ViolationKind, state_of};
 use crate::sim::KernelView;
@@ -26,127 +24,115 @@ use crate::world::{Event, FileId, Kinds, LockMode, What};
 #[derive(Debug)]
 pub struct PathExclusion {
     of: Memo,
-    held: HeldLocks<Held>,
-    /// How many of them have no owner yet.
+    /// The held locks that it is about, by description, and whether they have an owner.
+    locks: Map<u64, bool>,
+    /// How many of them have none yet.
     idle: u32,
+    /// What the others have done first.
+    acts: Vec<Act>,
     judged: u64,
 }
 
+/// Somebody has done something under a lock. For the report.
 #[derive(Debug)]
-struct Held {
-    file: FileId,
-    mode: LockMode,
-    process: u32,
-    by: Actor,
-    owner: bool,
-    /// For the report.
-    locked: Deed,
-    acted: Option<(What, u64)>,
+struct Act {
+    description: u64,
+    what: What,
+    step: u64,
 }
 
 impl PathExclusion {
     /// Locks on paths of that form.
     pub fn of(pattern: impl Into<Glob>) -> Self {
-        PathExclusion { of: Memo::from(pattern.into()), held: HeldLocks::default(), idle: 0, judged: 0 }
+        let of = Memo::from(pattern.into());
+        PathExclusion { of, locks: Map::default(), idle: 0, acts: Vec::new(), judged: 0 }
     }
 
     /// Somebody does something: under every lock that it has, except where the act is about that lock's own path.
-    #[inline(always)]
-    fn acts(&mut self, event: &Event, about: Option<&str>, kernel: &KernelView<'_>) -> Result<(), Violation> {
+    #[inline]
+    fn acts(&mut self, event: &Event, about: Option<&Arc<str>>, kernel: &KernelView<'_>) -> Result<(), Violation> {
         // Most is done by those who are owners already, or while nobody has a lock.
         if self.idle == 0 { Ok(()) } else { self.acts_with_locks(event, about, kernel) }
     }
 
-    #[inline(never)]
     fn acts_with_locks(
         &mut self,
         event: &Event,
-        about: Option<&str>,
+        about: Option<&Arc<str>>,
         kernel: &KernelView<'_>,
     ) -> Result<(), Violation> {
-        let mut owned: SmallVec<[u64; 2]> = SmallVec::new();
-        for (description, path, held) in self.held.iter_mut() {
-            if held.owner || about == Some(&**path) || !kin::in_name_of(event, held.by, kernel) {
-                continue;
+        let before = self.acts.len();
+        for (&description, owned) in self.locks.iter_mut().filter(|(_, owned)| !**owned) {
+            let Some(held) = kernel.locks.get(description) else { continue };
+            if kin::in_name_of(event, held, kernel) && about != Some(&held.path) {
+                *owned = true;
+                self.acts.push(Act { description, what: event.what.clone(), step: event.step });
             }
-            held.owner = true;
-            held.acted = Some((event.what.clone(), event.step));
-            owned.push(description);
         }
-        self.idle -= owned.len() as u32;
-        self.judged += owned.len() as u64;
-        match owned.into_iter().find_map(|description| self.rivals(description)) {
-            Some((path, other, one)) => Err(Self::two_owners(path, other, one, kernel)),
+        let owned = self.acts.len() - before;
+        self.idle -= owned as u32;
+        self.judged += owned as u64;
+        if self.locks.len() == 1 {
+            return Ok(()); // there can be no rival
+        }
+        match self.acts[before..].iter().find_map(|act| self.rivals(act.description, kernel)) {
+            Some((other, one)) => Err(self.two_owners(other, one, kernel)),
             None => Ok(()),
         }
     }
 
-    #[inline(never)]
-    fn locks(
-        &mut self,
-        event: &Event,
-        path: &Arc<str>,
-        file: FileId,
-        description: u64,
-        mode: LockMode,
-        kernel: &KernelView<'_>,
-    ) {
-        if !self.of.matches(path) || self.held.get(description).is_some_and(|held| held.mode == mode) {
-            return;
-        }
-        self.unlocks(description);
-        let (process, by, locked) = (event.process, kin::actor(event, kernel), Deed::of(event));
-        let held = Held { file, mode, process, by, owner: false, locked, acted: None };
-        self.idle += 1;
-        self.held.insert(description, path, held);
-    }
-
-    #[inline(never)]
-    fn unlocks(&mut self, description: u64) {
-        if let Some(held) = self.held.remove(description) {
-            self.idle -= u32::from(!held.owner);
+    /// A lock was granted.
+    fn granted(&mut self, path: &Arc<str>, description: u64, kernel: &KernelView<'_>) {
+        if kernel.locks.is_news() && self.of.matches(path) {
+            self.ends(description);
+            self.idle += 1;
+            self.locks.insert(description, false);
         }
     }
 
-    #[inline(never)]
-    fn task_ends(&mut self, event: &Event, kernel: &KernelView<'_>) {
-        let by = kin::actor(event, kernel);
-        if let Some(heir) = kin::heir(event, kernel) {
-            let left = self.held.iter_mut().map(|(_, _, held)| held).filter(|held| held.by == by);
-            left.for_each(|held| held.by = heir);
+    /// A lock has ended.
+    fn ends(&mut self, description: u64) {
+        match self.locks.remove(&description) {
+            Some(true) => self.forget_act(description),
+            Some(false) => self.idle -= 1,
+            None => {}
         }
     }
 
-    /// The path of a lock, another owner of the same path, and its own.
-    fn rivals(&self, description: u64) -> Option<(&Arc<str>, &Held, &Held)> {
-        if self.held.len() == 1 {
-            return None;
+    fn forget_act(&mut self, description: u64) {
+        if let Some(at) = self.acts.iter().position(|act| act.description == description) {
+            self.acts.swap_remove(at);
         }
-        let mut all = self.held.iter();
-        let (_, path, one) = all.find(|(at, ..)| *at == description).expect("it has just acted");
+    }
+
+    /// The lock of another owner of the same path, and that of its own.
+    fn rivals<'k>(&self, description: u64, kernel: &KernelView<'k>) -> Option<(&'k Held, &'k Held)> {
+        let one = kernel.locks.get(description)?;
+        let owned = self.locks.iter().filter(|(at, owned)| **at != description && **owned);
+        let mut others = owned.filter_map(|(&at, _)| kernel.locks.get(at)).filter(|other| other.path == one.path);
         let shared = |other: &Held| (one.mode, other.mode) == (LockMode::Shared, LockMode::Shared);
-        let mut others = self.held.iter().filter(|(at, ..)| *at != description);
-        let rival = others.find(|(_, its, other)| other.owner && *its == path && !shared(other));
-        rival.map(|(_, _, other)| (path, other, one))
+        others.find(|other| !shared(other)).map(|other| (other, one))
     }
 
     #[cold]
-    fn two_owners(path: &Arc<str>, other: &Held, one: &Held, kernel: &KernelView<'_>) -> Violation {
+    fn two_owners(&self, other: &Held, one: &Held, kernel: &KernelView<'_>) -> Violation {
         let tell = |held: &Held| {
-            let (who, step) = (held.locked.who(kernel), held.locked.step);
-            let acted = held.acted.as_ref().map_or(String::new(), |(what, step)| format!("{what} at step {step}"));
+            let (who, step) = (held.taken.who(kernel), held.taken.step);
+            let act = self.acts.iter().find(|act| act.description == held.description);
+            let acted = act.map_or(String::new(), |act| format!("{} at step {}", act.what, act.step));
             format!("{who} locked inode {} at step {step}, and {acted}", held.file.inode)
         };
-        let (theirs, ours) = (other.locked.who(kernel), one.locked.who(kernel));
-        let text = format!("{path} has two owners: {theirs} and {ours}");
+        let (theirs, ours) = (other.taken.who(kernel), one.taken.who(kernel));
+        let text = format!("{} has two owners: {theirs} and {ours}", one.path);
         Violation::new(ViolationKind::Exclusion, text).because(format!("{}\n{}", tell(other), tell(one)))
     }
 
-    fn gives_up(&mut self, event: &Event, path: &str, file: FileId) {
-        for (_, its, held) in self.held.iter_mut() {
-            if held.process == event.process && **its == *path && held.file == file {
-                self.idle += u32::from(held.owner);
-                held.owner = false;
+    fn gives_up(&mut self, event: &Event, path: &str, file: FileId, kernel: &KernelView<'_>) {
+        let own = |held: &&Held| held.taken.process == event.process && *held.path == *path && held.file == file;
+        for held in kernel.locks.iter().filter(own) {
+            if self.locks.get_mut(&held.description).is_some_and(std::mem::take) {
+                self.idle += 1;
+                self.forget_act(held.description);
             }
         }
     }
@@ -160,25 +146,31 @@ impl Oracle for PathExclusion {
         let lives = Kinds::PROCESSES | Kinds::TASK_ENDS;
         Kinds::LOCKS | Kinds::OPENED | Kinds::NAMES | Kinds::CONTENT | lives | Kinds::REMARKS
     }
+    fn attends(&self) -> Option<Kinds> {
+        let always = Kinds::LOCKED | Kinds::UNLOCKED | Kinds::NAMES;
+        let acts = Kinds::LOCK_WAITS | Kinds::OPENED | Kinds::CONTENT | Kinds::FORKED | Kinds::REMARKS;
+        Some(if self.idle == 0 { always } else { always | acts })
+    }
     fn begin(&mut self) {
-        self.held.clear();
+        self.locks.clear();
+        self.acts.clear();
         self.idle = 0;
     }
     fn on(&mut self, event: &Event, kernel: &KernelView<'_>) -> Result<(), Violation> {
         use What::*;
         match &event.what {
-            Lock { path, file, description, mode, .. } => {
+            Lock { path, description, .. } => {
                 let acted = self.acts(event, Some(path), kernel);
-                self.locks(event, path, *file, *description, *mode, kernel);
+                self.granted(path, *description, kernel);
                 acted
             }
             Unlock { description, .. } => {
-                self.unlocks(*description);
+                self.ends(*description);
                 Ok(())
             }
             Unlink { path, file } | Rename { from: path, file, .. } => {
                 let acted = self.acts(event, Some(path), kernel);
-                self.gives_up(event, path, *file);
+                self.gives_up(event, path, *file, kernel);
                 acted
             }
             Open { path, .. } | LockWait { path, .. } => self.acts(event, Some(path), kernel),
@@ -192,18 +184,12 @@ impl Oracle for PathExclusion {
             | Forked { .. }
             | Entered { .. }
             | Note { .. } => self.acts(event, None, kernel),
-            TaskEnded { .. } => {
-                if !self.held.is_empty() {
-                    self.task_ends(event, kernel);
-                }
-                Ok(())
-            }
             _ => Ok(()),
         }
     }
     fn state(&self) -> Option<u64> {
-        let held = self.held.iter().map(|(at, path, h)| (at, path.clone(), h.mode, h.by, h.owner));
-        state_of(held.collect::<Vec<_>>())
+        // Who holds what is remembered for all.
+        state_of(self.locks.iter().collect::<Vec<_>>())
     }
     fn judged(&self) -> u64 {
         self.judged

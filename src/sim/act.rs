@@ -100,7 +100,7 @@ impl State {
         if thread == Thread::Worker {
             self.blocks(id, pid);
         }
-        if self.wants(Kinds::LOCKS)
+        if self.wants(Kinds::LOCK_WAITS)
             && let Ok((path, file, _)) = self.kernel.describe(pid, fd)
         {
             self.emit(pid, Some(task), What::LockWait { path, descriptor: fd, file, mode, thread });
@@ -293,7 +293,7 @@ impl State {
             Ok(true) => {
                 self.unwatch_inode(id);
                 self.kernel.used_by(pid, fd, task);
-                if self.wants(Kinds::LOCKS)
+                if self.wants(Kinds::LOCKED)
                     && let Ok((path, file, ofd)) = self.kernel.describe(pid, fd)
                 {
                     let (descriptor, description) = (fd, ofd.into());
@@ -313,7 +313,7 @@ impl State {
     }
 
     fn emit_unlocked(&mut self, pid: u32, task: TaskId, fd: u32, mode: LockMode) {
-        if self.wants(Kinds::LOCKS)
+        if self.wants(Kinds::UNLOCKED)
             && let Ok((path, file, ofd)) = self.kernel.describe(pid, fd)
         {
             self.emit(pid, Some(task), What::Unlock { path, file, description: ofd.into(), mode });
@@ -473,7 +473,7 @@ impl State {
                 }
                 let granted = self.kernel.grant(pid, fd, mode, task, self.step)?;
                 self.kernel.used_by(pid, fd, task);
-                if self.wants(Kinds::LOCKS) {
+                if self.wants(if granted { Kinds::LOCKED } else { Kinds::LOCK_REFUSED }) {
                     let (path, file, ofd) = self.kernel.describe(pid, fd)?;
                     let (descriptor, description) = (fd, ofd.into());
                     let what = if granted {

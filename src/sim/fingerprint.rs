@@ -173,6 +173,9 @@ impl State {
         for judge in &self.judges.all {
             judge.oracle.state()?.hash(state);
         }
+        if self.judges.follow_locks() {
+            self.judges.locks.fingerprint(&self.tasks, state);
+        }
         Some(())
     }
 
