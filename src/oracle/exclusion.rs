@@ -8,12 +8,11 @@ use std::sync::Arc;
 
 use super::deed::Deed;
 use super::glob::Memo;
-use super::held::Held;
-use super::kin;
+use super::held::{Held, HeldLocks};
 use super::map::Map;
 use super::{Glob, Oracle, Violation, ViolationKind, state_of};
 use crate::sim::KernelView;
-use crate::world::{Event, FileId, Kinds, LockMode, What};
+use crate::world::{Event, Kinds, LockMode, What};
 
 /// Paths of that form have one exclusive owner, or several shared ones.
 ///
@@ -24,118 +23,33 @@ use crate::world::{Event, FileId, Kinds, LockMode, What};
 #[derive(Debug)]
 pub struct PathExclusion {
     of: Memo,
-    /// The held locks that it is about, by description, and whether they have an owner.
-    locks: Map<u64, bool>,
-    /// How many of them have none yet.
-    idle: u32,
-    /// What the others have done first.
-    acts: Vec<Act>,
     judged: u64,
-}
-
-/// Somebody has done something under a lock. For the report.
-#[derive(Debug)]
-struct Act {
-    description: u64,
-    what: What,
-    step: u64,
 }
 
 impl PathExclusion {
     /// Locks on paths of that form.
     pub fn of(pattern: impl Into<Glob>) -> Self {
-        let of = Memo::from(pattern.into());
-        PathExclusion { of, locks: Map::default(), idle: 0, acts: Vec::new(), judged: 0 }
+        PathExclusion { of: Memo::from(pattern.into()), judged: 0 }
     }
+}
 
-    /// Somebody does something: under every lock that it has, except where the act is about that lock's own path.
-    #[inline]
-    fn acts(&mut self, event: &Event, about: Option<&Arc<str>>, kernel: &KernelView<'_>) -> Result<(), Violation> {
-        // Most is done by those who are owners already, or while nobody has a lock.
-        if self.idle == 0 { Ok(()) } else { self.acts_with_locks(event, about, kernel) }
-    }
+/// Another owner of the path of a lock.
+fn rival<'l>(one: &Held, locks: &'l HeldLocks) -> Option<&'l Held> {
+    let shared = |other: &Held| (one.mode, other.mode) == (LockMode::Shared, LockMode::Shared);
+    let mut others = locks.iter().filter(|other| other.description != one.description && other.act.is_some());
+    others.find(|other| other.path == one.path && !shared(other))
+}
 
-    fn acts_with_locks(
-        &mut self,
-        event: &Event,
-        about: Option<&Arc<str>>,
-        kernel: &KernelView<'_>,
-    ) -> Result<(), Violation> {
-        let before = self.acts.len();
-        for (&description, owned) in self.locks.iter_mut().filter(|(_, owned)| !**owned) {
-            let Some(held) = kernel.locks.get(description) else { continue };
-            if kin::in_name_of(event, held, kernel) && about != Some(&held.path) {
-                *owned = true;
-                self.acts.push(Act { description, what: event.what.clone(), step: event.step });
-            }
-        }
-        let owned = self.acts.len() - before;
-        self.idle -= owned as u32;
-        self.judged += owned as u64;
-        if self.locks.len() == 1 {
-            return Ok(()); // there can be no rival
-        }
-        match self.acts[before..].iter().find_map(|act| self.rivals(act.description, kernel)) {
-            Some((other, one)) => Err(self.two_owners(other, one, kernel)),
-            None => Ok(()),
-        }
-    }
-
-    /// A lock was granted.
-    fn granted(&mut self, path: &Arc<str>, description: u64, kernel: &KernelView<'_>) {
-        if kernel.locks.is_news() && self.of.matches(path) {
-            self.ends(description);
-            self.idle += 1;
-            self.locks.insert(description, false);
-        }
-    }
-
-    /// A lock has ended.
-    fn ends(&mut self, description: u64) {
-        match self.locks.remove(&description) {
-            Some(true) => self.forget_act(description),
-            Some(false) => self.idle -= 1,
-            None => {}
-        }
-    }
-
-    fn forget_act(&mut self, description: u64) {
-        if let Some(at) = self.acts.iter().position(|act| act.description == description) {
-            self.acts.swap_remove(at);
-        }
-    }
-
-    /// The lock of another owner of the same path, and that of its own.
-    fn rivals<'k>(&self, description: u64, kernel: &KernelView<'k>) -> Option<(&'k Held, &'k Held)> {
-        let one = kernel.locks.get(description)?;
-        let owned = self.locks.iter().filter(|(at, owned)| **at != description && **owned);
-        let mut others = owned.filter_map(|(&at, _)| kernel.locks.get(at)).filter(|other| other.path == one.path);
-        let shared = |other: &Held| (one.mode, other.mode) == (LockMode::Shared, LockMode::Shared);
-        others.find(|other| !shared(other)).map(|other| (other, one))
-    }
-
-    #[cold]
-    fn two_owners(&self, other: &Held, one: &Held, kernel: &KernelView<'_>) -> Violation {
-        let tell = |held: &Held| {
-            let (who, step) = (held.taken.who(kernel), held.taken.step);
-            let act = self.acts.iter().find(|act| act.description == held.description);
-            let acted = act.map_or(String::new(), |act| format!("{} at step {}", act.what, act.step));
-            format!("{who} locked inode {} at step {step}, and {acted}", held.file.inode)
-        };
-        let (theirs, ours) = (other.taken.who(kernel), one.taken.who(kernel));
-        let text = format!("{} has two owners: {theirs} and {ours}", one.path);
-        Violation::new(ViolationKind::Exclusion, text).because(format!("{}\n{}", tell(other), tell(one)))
-    }
-
-    fn gives_up(&mut self, event: &Event, path: &str, file: FileId, kernel: &KernelView<'_>) {
-        let own = |held: &&Held| held.taken.process == event.process && *held.path == *path && held.file == file;
-        for held in kernel.locks.iter().filter(own) {
-            if self.locks.get_mut(&held.description).is_some_and(std::mem::take) {
-                self.idle += 1;
-                self.forget_act(held.description);
-            }
-        }
-    }
+#[cold]
+fn two_owners(other: &Held, one: &Held, kernel: &KernelView<'_>) -> Violation {
+    let tell = |held: &Held| {
+        let (who, step) = (held.taken.who(kernel), held.taken.step);
+        let acted = held.act.as_ref().map_or(String::new(), |act| format!("{} at step {}", act.what, act.step));
+        format!("{who} locked inode {} at step {step}, and {acted}", held.file.inode)
+    };
+    let (theirs, ours) = (other.taken.who(kernel), one.taken.who(kernel));
+    let text = format!("{} has two owners: {theirs} and {ours}", one.path);
+    Violation::new(ViolationKind::Exclusion, text).because(format!("{}\n{}", tell(other), tell(one)))
 }
 
 impl Oracle for PathExclusion {
@@ -144,52 +58,26 @@ impl Oracle for PathExclusion {
     }
     fn kinds(&self) -> Kinds {
         let lives = Kinds::PROCESSES | Kinds::TASK_ENDS;
-        Kinds::LOCKS | Kinds::OPENED | Kinds::NAMES | Kinds::CONTENT | lives | Kinds::REMARKS
+        Kinds::LOCKS | Kinds::OPENED | Kinds::NAMES | Kinds::CONTENT | lives | Kinds::REMARKS | Kinds::OWNED
     }
     fn attends(&self) -> Option<Kinds> {
-        let always = Kinds::LOCKED | Kinds::UNLOCKED | Kinds::NAMES;
-        let acts = Kinds::LOCK_WAITS | Kinds::OPENED | Kinds::CONTENT | Kinds::FORKED | Kinds::REMARKS;
-        Some(if self.idle == 0 { always } else { always | acts })
+        Some(Kinds::OWNED)
     }
-    fn begin(&mut self) {
-        self.locks.clear();
-        self.acts.clear();
-        self.idle = 0;
-    }
-    fn on(&mut self, event: &Event, kernel: &KernelView<'_>) -> Result<(), Violation> {
-        use What::*;
-        match &event.what {
-            Lock { path, description, .. } => {
-                let acted = self.acts(event, Some(path), kernel);
-                self.granted(path, *description, kernel);
-                acted
+    fn begin(&mut self) {}
+    fn on(&mut self, _: &Event, kernel: &KernelView<'_>) -> Result<(), Violation> {
+        let mut broken = None;
+        for held in kernel.locks.newly_owned() {
+            if self.of.matches(&held.path) {
+                self.judged += 1;
+                if kernel.locks.owners() > 1 && broken.is_none() {
+                    broken = rival(held, kernel.locks).map(|other| two_owners(other, held, kernel));
+                }
             }
-            Unlock { description, .. } => {
-                self.ends(*description);
-                Ok(())
-            }
-            Unlink { path, file } | Rename { from: path, file, .. } => {
-                let acted = self.acts(event, Some(path), kernel);
-                self.gives_up(event, path, *file, kernel);
-                acted
-            }
-            Open { path, .. } | LockWait { path, .. } => self.acts(event, Some(path), kernel),
-            Link { .. }
-            | MakeDir { .. }
-            | RemoveDir { .. }
-            | Read { .. }
-            | Write { .. }
-            | Truncate { .. }
-            | Sync { .. }
-            | Forked { .. }
-            | Entered { .. }
-            | Note { .. } => self.acts(event, None, kernel),
-            _ => Ok(()),
         }
+        broken.map_or(Ok(()), Err)
     }
     fn state(&self) -> Option<u64> {
-        // Who holds what is remembered for all.
-        state_of(self.locks.iter().collect::<Vec<_>>())
+        Some(0) // who owns what is remembered for all
     }
     fn judged(&self) -> u64 {
         self.judged

@@ -1,4 +1,5 @@
-//! The locks that are held, from events alone: who has taken which, and who has it now. Kept once for all oracles.
+//! The locks that are held, from events alone: who has taken which, who has it now, and what he has first done under it. Kept once for
+//! all oracles.
 //!
 //! The kernel gives the same few descriptions the same few paths in every execution. So a lock that ends is only marked as such, and
 //! its place, path included, is there when it is taken again.
@@ -6,10 +7,12 @@
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
+use smallvec::SmallVec;
+
 use super::deed::Deed;
 use super::kin::{self, Actor};
 use crate::sim::state::Task;
-use crate::world::{Event, FileId, LockMode, What};
+use crate::world::{Event, FileId, Kinds, LockMode, What};
 
 /// A lock that somebody has, or was not told that he has lost.
 #[derive(Debug)]
@@ -24,7 +27,16 @@ pub(crate) struct Held {
     pub(super) taken: Deed,
     /// The task that has it now: who took it, or, once that has ended, who gets what it leaves.
     pub(super) by: Option<u32>,
+    /// The first that was done under it, if anybody wants to know: it has an owner. See [`PathExclusion`](super::PathExclusion).
+    pub(super) act: Option<Act>,
     held: bool,
+}
+
+/// Something that was done at a step.
+#[derive(Debug)]
+pub(super) struct Act {
+    pub(super) what: What,
+    pub(super) step: u64,
 }
 
 impl Held {
@@ -39,6 +51,10 @@ impl Held {
 pub(crate) struct HeldLocks {
     places: Vec<Held>,
     held: usize,
+    /// How many of them have no owner yet.
+    idle: usize,
+    /// Those that the event of which is told has given one.
+    newly_owned: SmallVec<[u64; 2]>,
     /// Whether the last lock that was granted was not held before.
     news: bool,
 }
@@ -61,12 +77,17 @@ impl HeldLocks {
     pub(super) fn clear(&mut self) {
         if self.held > 0 {
             self.places.iter_mut().for_each(|place| place.held = false);
-            self.held = 0;
+            (self.held, self.idle) = (0, 0);
         }
     }
 
     pub(super) fn len(&self) -> usize {
         self.held
+    }
+
+    /// How many have an owner.
+    pub(super) fn owners(&self) -> usize {
+        self.held - self.idle
     }
 
     /// Whether the lock that is being told of was not held before: it is no news to whoever has it in that mode already (contract L4).
@@ -102,10 +123,15 @@ impl HeldLocks {
                 if !Arc::ptr_eq(&place.path, path) {
                     place.path = path.clone();
                 }
+                self.idle += usize::from(!place.held || place.act.is_some());
                 self.held += usize::from(!place.held);
                 (place.file, place.mode, place.taken, place.by, place.held) = (file, mode, taken, by, true);
+                place.act = None;
             }
-            Err(at) => self.insert(at, Held { description, path: path.clone(), file, mode, taken, by, held: true }),
+            Err(at) => {
+                let path = path.clone();
+                self.insert(at, Held { description, path, file, mode, taken, by, act: None, held: true });
+            }
         }
     }
 
@@ -113,6 +139,7 @@ impl HeldLocks {
     fn insert(&mut self, at: usize, place: Held) {
         self.places.insert(at, place);
         self.held += 1;
+        self.idle += 1;
         // Where descriptions have ever new numbers, as in a recording, most places would be empty in the end.
         if self.places.len() > FEW.max(4 * self.held) {
             self.places.retain(|place| place.held);
@@ -123,8 +150,65 @@ impl HeldLocks {
     #[inline]
     pub(super) fn unlocked(&mut self, event: &Event) {
         let What::Unlock { description, .. } = event.what else { return };
-        if let Ok(at) = self.find(description) {
-            self.held -= usize::from(std::mem::replace(&mut self.places[at].held, false));
+        if let Ok(at) = self.find(description)
+            && std::mem::replace(&mut self.places[at].held, false)
+        {
+            self.held -= 1;
+            self.idle -= usize::from(self.places[at].act.is_none());
+        }
+    }
+
+    /// What of the kinds of events can matter, if anybody wants to know who does what under a lock.
+    #[inline]
+    pub(super) fn attends(&self) -> Kinds {
+        match (self.idle, self.held) {
+            (0, 0) => Kinds::NONE,
+            (0, _) => Kinds::NAMES,
+            _ => Kinds::ACTS,
+        }
+    }
+
+    /// Somebody does something: under every lock that he has, except where it is about that lock's own path. Whether any of them had no
+    /// owner until now.
+    #[inline]
+    pub(super) fn acts(&mut self, event: &Event, tasks: &[Task]) -> bool {
+        // Most is done by those who are owners already, or while nobody has a lock.
+        self.idle > 0 && self.acts_while_idle(event, tasks)
+    }
+
+    fn acts_while_idle(&mut self, event: &Event, tasks: &[Task]) -> bool {
+        use What::*;
+        let about = match &event.what {
+            Open { path, .. } | LockWait { path, .. } | Lock { path, .. } => Some(path),
+            Unlink { path, .. } | Rename { from: path, .. } => Some(path),
+            Link { .. } | MakeDir { .. } | RemoveDir { .. } => None,
+            Read { .. } | Write { .. } | Truncate { .. } | Sync { .. } => None,
+            Forked { .. } | Entered { .. } | Note { .. } => None,
+            _ => return false,
+        };
+        for place in self.places.iter_mut().filter(|place| place.held && place.act.is_none()) {
+            if kin::in_name_of(event, place, tasks) && about != Some(&place.path) {
+                place.act = Some(Act { what: event.what.clone(), step: event.step });
+                self.newly_owned.push(place.description);
+            }
+        }
+        self.idle -= self.newly_owned.len();
+        !self.newly_owned.is_empty()
+    }
+
+    /// The locks that have an owner with the event of which is told.
+    pub(super) fn newly_owned(&self) -> impl Iterator<Item = &Held> {
+        self.newly_owned.iter().filter_map(|description| self.get(*description))
+    }
+
+    /// The event has been told. An owner that takes the name of its lock away has given it up, until it does something again.
+    pub(super) fn acted(&mut self, event: &Event) {
+        self.newly_owned.clear();
+        let (What::Unlink { path, file } | What::Rename { from: path, file, .. }) = &event.what else { return };
+        for place in self.places.iter_mut().filter(|place| place.held && place.taken.process == event.process) {
+            if place.path == *path && place.file == *file && place.act.take().is_some() {
+                self.idle += 1;
+            }
         }
     }
 
@@ -140,7 +224,7 @@ impl HeldLocks {
     /// Feeds a hash with who holds what.
     pub(crate) fn fingerprint(&self, tasks: &[Task], state: &mut impl Hasher) {
         for held in self.iter() {
-            (held.description, &held.path, held.mode, held.actor(tasks)).hash(state);
+            (held.description, &held.path, held.mode, held.actor(tasks), held.act.is_some()).hash(state);
         }
         self.held.hash(state);
     }
@@ -199,7 +283,7 @@ mod tests {
             }
             let known = locks.iter().map(|held| (held.description, (held.path.clone(), held.mode, held.taken.step)));
             assert!(known.eq(tree.clone()), "{locks:?} is not {tree:?}");
-            assert_eq!(locks.len(), tree.len());
+            assert_eq!((locks.len(), locks.idle), (tree.len(), tree.len()));
             most = most.max(locks.places.len());
         }
         assert!(

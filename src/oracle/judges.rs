@@ -37,8 +37,12 @@ pub(crate) struct Judges {
     kinds: Kinds,
     /// What must be told whether or not it matters to anybody.
     always: Kinds,
-    /// That, and what matters to any of them now.
+    /// That, and what any of them attends to now.
+    asked: Kinds,
+    /// And what may be the first act under a lock.
     attended: Kinds,
+    /// Whether anybody wants to know of those.
+    follow_acts: bool,
     /// Kept for all of them, if any asks for what happens to locks.
     pub(crate) locks: HeldLocks,
     pub(crate) recording: Option<Vec<Event>>,
@@ -61,6 +65,7 @@ impl Judges {
         let (kinds, attends) = (oracle.kinds(), oracle.attends());
         let (varies, attends) = (attends.is_some(), attends.unwrap_or(kinds));
         self.kinds = self.kinds | kinds;
+        self.follow_acts |= kinds.contains(Kinds::OWNED);
         let place = self.all.len() as u32;
         kinds.parts().for_each(|part| self.by_part[part.number()].push(place));
         self.all.push(Judge { oracle, named, kinds, varies });
@@ -100,7 +105,13 @@ impl Judges {
     }
 
     fn gather(&mut self) {
-        self.attended = self.attends.iter().fold(self.always, |all, attends| all | *attends);
+        self.asked = self.attends.iter().fold(self.always, |all, attends| all | *attends);
+        self.attended = self.asked | self.under_locks();
+    }
+
+    /// What can be the first act under a lock, or make one of it.
+    fn under_locks(&self) -> Kinds {
+        if self.follow_acts { self.locks.attends() } else { Kinds::NONE }
     }
 
     /// Whether anybody would look at an event of this kind.
@@ -121,14 +132,17 @@ impl Judges {
         tasks: &[Task],
         clock: Duration,
     ) {
+        let (mut told, mut changed) = (part, false);
         if part.meets(Kinds::LOCKED) {
             self.locks.locked(event);
         }
+        if self.follow_acts && part.meets(Kinds::ACTS) && self.locks.acts(event, tasks) {
+            told = told | Kinds::OWNED;
+        }
         let view = KernelView { kernel, hosts, tasks, clock, locks: &self.locks };
-        let mut changed = false;
         for &place in &self.by_part[part.number()] {
             let attends = &mut self.attends[place as usize];
-            if attends.meets(part) {
+            if attends.meets(told) {
                 let judge = &mut self.all[place as usize];
                 if let Err(violation) = judge.oracle.on(event, &view) {
                     self.violation.get_or_insert(violation);
@@ -139,8 +153,14 @@ impl Judges {
         if changed {
             self.gather();
         }
-        if part.meets(Kinds::UNLOCKED) {
-            self.locks.unlocked(event);
+        if told.meets(Kinds::LOCKED | Kinds::UNLOCKED | Kinds::NAMES | Kinds::OWNED) {
+            if part.meets(Kinds::UNLOCKED) {
+                self.locks.unlocked(event);
+            }
+            if told.meets(Kinds::NAMES | Kinds::OWNED) {
+                self.locks.acted(event);
+            }
+            self.attended = self.asked | self.under_locks();
         }
         if let Some(recording) = &mut self.recording {
             recording.push(event.clone());

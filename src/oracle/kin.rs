@@ -29,8 +29,8 @@ pub(super) fn named(process: u32, task: Option<u32>, tasks: &[Task]) -> Actor {
 
 /// Whether it was done in the name of whoever has a lock: see [`in_whose_name`].
 #[inline]
-pub(super) fn in_name_of(event: &Event, held: &Held, kernel: &KernelView<'_>) -> bool {
-    let task = |number: u32| kernel.tasks.get(number as usize);
+pub(super) fn in_name_of(event: &Event, held: &Held, tasks: &[Task]) -> bool {
+    let task = |number: u32| tasks.get(number as usize);
     let mut at = event.task.and_then(task);
     if event.task == held.by {
         // Only the machine's tasks are numbered without regard to their process.

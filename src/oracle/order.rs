@@ -173,7 +173,7 @@ impl LockOrder {
         if kernel.locks.len() == usize::from(granted.is_some()) {
             return Ok(());
         }
-        let stands_on = |held: &&Held| Some(held.description) != granted && kin::in_name_of(event, held, kernel);
+        let stands_on = |held: &&Held| Some(held.description) != granted && kin::in_name_of(event, held, kernel.tasks);
         if !kernel.locks.iter().any(|held| stands_on(&held)) {
             return Ok(()); // the usual case, for which no list is made
         }

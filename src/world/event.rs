@@ -81,6 +81,18 @@ impl Kinds {
     /// `Ending` and `Ended`.
     pub(crate) const ENDED: Kinds = Kinds(1 << 16);
 
+    /// No event of its own: with this one, whoever has a lock has done the first thing under it. See
+    /// [`PathExclusion`](crate::oracle::PathExclusion).
+    pub(crate) const OWNED: Kinds = Kinds(1 << Self::PARTS);
+    /// What may be such a thing.
+    pub(crate) const ACTS: Kinds = Self::LOCK_WAITS
+        .and(Self::LOCKED)
+        .and(Self::OPENED)
+        .and(Self::NAMES)
+        .and(Self::CONTENT)
+        .and(Self::FORKED)
+        .and(Self::REMARKS);
+
     const fn and(self, other: Kinds) -> Kinds {
         Kinds(self.0 | other.0)
     }
