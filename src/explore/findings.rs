@@ -145,8 +145,10 @@ impl Findings {
 
     /// Keeps an execution if it was the first to show something.
     pub(crate) fn keep_evidence(&mut self, at: Position, state: &State, tape: &[u32]) {
-        let shown = state.judges.evidence();
-        let facts: Vec<Arc<str>> = shown.filter(|fact| self.facts.insert(fact.clone())).collect();
+        let mut facts = Vec::new();
+        for shown in state.judges.evidence().filter(|shown| !shown.is_empty()) {
+            facts.extend(shown.into_iter().filter(|fact| self.facts.insert(fact.clone())));
+        }
         if !facts.is_empty() {
             self.noted.push(Noted { at, facts, tape: tape.to_vec() });
         }

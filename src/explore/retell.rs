@@ -7,8 +7,7 @@ use super::replay::Replay;
 use super::shrink::Measured;
 use super::{Failure, Key};
 use crate::scenario::Scenario;
-use crate::sim::{End, KernelView, Machine};
-use crate::world::Kinds;
+use crate::sim::{End, Machine};
 
 /// A schedule that was run again.
 #[derive(Clone, Debug, PartialEq)]
@@ -50,7 +49,7 @@ pub(crate) fn retell(scenario: &Scenario, keys: &[&Key]) -> Retold {
     let mut machine = Machine::default();
     let judges = &mut machine.state_mut().judges;
     *judges = scenario.judges();
-    (judges.recording, judges.kinds) = (Some(Vec::new()), Kinds::ALL);
+    judges.recording = Some(Vec::new());
     let mut failed = None;
     for &key in keys {
         let plan = key.without().fold(scenario.plan(), |plan, process| plan.without(process));
@@ -63,7 +62,7 @@ pub(crate) fn retell(scenario: &Scenario, keys: &[&Key]) -> Retold {
     }
     let state = machine.state_mut();
     let events = state.judges.recording.take().unwrap_or_default();
-    let view = KernelView { kernel: &state.kernel, hosts: &state.hosts, tasks: &state.tasks, clock: state.clock };
+    let view = state.view();
     let tell = |event: &crate::world::Event| Told {
         step: event.step,
         at: event.at,

@@ -109,7 +109,7 @@ impl<'r> Retrial<'r> {
         let shown = match (self.goal, &end) {
             (Goal::Kind(kind), End::Violated(violation)) => violation.kind == *kind,
             (Goal::Kind(_), _) => false,
-            (Goal::Fact(fact), _) => self.machine.state().judges.evidence().any(|shown| *shown == *fact),
+            (Goal::Fact(fact), _) => self.machine.state().judges.evidence().flatten().any(|shown| *shown == *fact),
         };
         (end, shown)
     }

@@ -9,8 +9,7 @@
 
 use std::sync::Arc;
 
-use super::held::HeldLocks;
-use super::map::Map;
+use super::held::Held;
 use super::{Oracle, Violation, ViolationKind, state_of};
 use crate::sim::KernelView;
 use crate::world::{Event, Kinds, Thread, What};
@@ -18,77 +17,79 @@ use crate::world::{Event, Kinds, Thread, What};
 /// See the [module documentation](self).
 #[derive(Debug, Default)]
 pub struct BlockingWhileHeld {
-    held: HeldLocks<Holder>,
-    /// Who blocks a worker: process, task, path.
-    blocked: Map<(u32, u32, Arc<str>), ()>,
+    /// Who blocks a worker, in no order.
+    blocked: Vec<Blocked>,
     judged: u64,
 }
 
-/// Who has a lock.
-#[derive(Clone, Copy, Debug)]
-struct Holder {
-    process: u32,
-    task: u32,
-    since: u64,
-}
+/// A task of a process that blocks a worker until it can lock a path.
+type Blocked = (u32, u32, Arc<str>);
 
 impl BlockingWhileHeld {
-    /// Learns who holds and who blocks what.
+    fn place(&self, process: u32, task: u32, path: &Arc<str>) -> Option<usize> {
+        self.blocked.iter().position(|blocked| (blocked.0, blocked.1) == (process, task) && blocked.2 == *path)
+    }
+
+    /// Somebody waits.
     #[inline(never)]
-    fn follow(&mut self, event: &Event, kernel: &KernelView<'_>) {
+    fn waits(&mut self, event: &Event, path: &Arc<str>, thread: Thread) {
+        let Some(task) = event.task else { return };
+        self.judged += 1;
+        if thread == Thread::Worker && self.place(event.process, task, path).is_none() {
+            self.blocked.push((event.process, task, path.clone()));
+        }
+    }
+
+    /// Learns who blocks no longer, and judges those who still do.
+    #[inline(never)]
+    fn goes_on(&mut self, event: &Event, kernel: &KernelView<'_>) -> Result<(), Violation> {
         match (&event.what, event.task) {
-            (What::LockWait { path, thread, .. }, Some(task)) => {
-                self.judged += 1;
-                if *thread == Thread::Worker {
-                    self.blocked.insert((event.process, task, path.clone()), ());
+            (What::Lock { path, .. }, Some(task)) => {
+                if let Some(at) = self.place(event.process, task, path) {
+                    self.blocked.swap_remove(at);
                 }
             }
-            (What::Lock { path, description, blocking, .. }, Some(task)) => {
-                self.judged += u64::from(*blocking);
-                if !self.blocked.is_empty() {
-                    self.blocked.remove(&(event.process, task, path.clone()));
-                }
-                if self.held.get(*description).is_none() {
-                    self.held.insert(*description, path, Holder { process: event.process, task, since: event.step });
-                }
-            }
-            (What::Unlock { description, .. }, _) => drop(self.held.remove(*description)),
-            (What::TaskEnded { .. }, Some(task)) => {
-                self.blocked.retain(|(_, blocked, _), ()| *blocked != task);
-                if let Some(parent) = kernel.tasks.get(task as usize).and_then(|task| task.parent) {
-                    let left = self.held.iter_mut().map(|(_, _, holder)| holder).filter(|holder| holder.task == task);
-                    left.for_each(|holder| holder.task = parent);
-                }
-            }
-            (What::Ending { .. }, _) => {
-                self.blocked.retain(|(process, ..), ()| *process != event.process);
-                self.held.retain(|holder| holder.process != event.process);
-            }
+            (What::TaskEnded { .. }, Some(task)) => self.blocked.retain(|(_, blocked, _)| *blocked != task),
+            (What::Ending { .. }, _) => self.blocked.retain(|(process, ..)| *process != event.process),
             _ => {}
         }
+        // In most cases everybody who has a lock is at work.
+        let suspended = |held: &Held| held.by.is_some_and(|by| !kernel.task_on_thread(by));
+        if !self.blocked.is_empty() && kernel.locks.iter().any(suspended) { self.check(event, kernel) } else { Ok(()) }
     }
 
     #[inline(never)]
     fn check(&self, event: &Event, kernel: &KernelView<'_>) -> Result<(), Violation> {
-        for (process, task, path) in self.blocked.keys() {
-            let suspended = |(_, _, holder): &(u64, &Arc<str>, &Holder)| {
-                holder.process == *process && holder.task != *task && !kernel.task_on_thread(holder.task)
+        // What ends with this event is not held any more.
+        let ended = if let What::Unlock { description, .. } = event.what { Some(description) } else { None };
+        let mut blocked: Vec<_> = self.blocked.iter().collect();
+        blocked.sort_unstable();
+        for (process, task, path) in blocked {
+            let suspended = |held: &&Held| {
+                held.taken.process == *process
+                    && held.by.is_some_and(|by| by != *task && !kernel.task_on_thread(by))
+                    && Some(held.description) != ended
             };
-            if let Some((_, holds, &Holder { task: holder, since, .. })) = self.held.iter().find(suspended) {
-                let text = format!(
-                    "{} blocks a worker thread until it can lock {path}, while {} is suspended and holds {holds}",
-                    kernel.task_name(*task),
-                    kernel.task_name(holder),
-                );
-                let argument = format!(
-                    "{} locked {holds} at step {since} and awaits something at step {}; it needs a worker thread to go on",
-                    kernel.task_name(holder),
-                    event.step
-                );
-                return Err(Violation::new(ViolationKind::BlockingWhileHeld, text).because(argument));
+            if let Some(held) = kernel.locks.iter().find(suspended) {
+                return Err(Self::wrong(event, *task, path, held, kernel));
             }
         }
         Ok(())
+    }
+
+    #[cold]
+    fn wrong(event: &Event, task: u32, path: &str, held: &Held, kernel: &KernelView<'_>) -> Violation {
+        let holder = kernel.name_of(held.taken.process, held.by);
+        let text = format!(
+            "{} blocks a worker thread until it can lock {path}, while {holder} is suspended and holds {}",
+            kernel.task_name(task),
+            held.path,
+        );
+        let argument = format!(
+            "{holder} locked {} at step {} and awaits something at step {}; it needs a worker thread to go on",
+            held.path, held.taken.step, event.step
+        );
+        Violation::new(ViolationKind::BlockingWhileHeld, text).because(argument)
     }
 }
 
@@ -99,21 +100,25 @@ impl Oracle for BlockingWhileHeld {
     fn kinds(&self) -> Kinds {
         Kinds::LOCKS | Kinds::PROCESSES | Kinds::TASK_ENDS
     }
+    fn attends(&self) -> Option<Kinds> {
+        // Unless somebody blocks, nobody does while somebody else holds something.
+        Some(if self.blocked.is_empty() { Kinds::LOCK_WAITS | Kinds::LOCKED } else { self.kinds() })
+    }
     fn begin(&mut self) {
-        self.held.clear();
         self.blocked.clear();
     }
     fn on(&mut self, event: &Event, kernel: &KernelView<'_>) -> Result<(), Violation> {
-        match (&event.what, event.task) {
-            // Without a lock there is nothing to follow.
-            (What::TaskEnded { .. } | What::Ending { .. }, _) if self.held.is_empty() && self.blocked.is_empty() => {}
-            _ => self.follow(event, kernel),
+        match &event.what {
+            What::LockWait { path, thread, .. } => self.waits(event, path, *thread),
+            What::Lock { blocking, .. } => self.judged += u64::from(*blocking && event.task.is_some()),
+            _ => {}
         }
-        if self.blocked.is_empty() { Ok(()) } else { self.check(event, kernel) }
+        if self.blocked.is_empty() { Ok(()) } else { self.goes_on(event, kernel) }
     }
     fn state(&self) -> Option<u64> {
-        let held: Vec<_> = self.held.iter().map(|(at, _, holder)| (at, holder.process, holder.task)).collect();
-        state_of((held, self.blocked.keys().collect::<Vec<_>>()))
+        let mut blocked: Vec<_> = self.blocked.iter().collect();
+        blocked.sort_unstable();
+        state_of(blocked)
     }
     fn judged(&self) -> u64 {
         self.judged

@@ -6,16 +6,13 @@
 
 use std::sync::Arc;
 
-use smallvec::SmallVec;
-
 use super::deed::Deed;
 use super::glob::Memo;
-use super::held::HeldLocks;
-use super::kin::{self, Actor};
+use super::held::{Held, HeldLocks};
 use super::map::Map;
 use super::{Glob, Oracle, Violation, ViolationKind, state_of};
 use crate::sim::KernelView;
-use crate::world::{Event, FileId, Kinds, LockMode, What};
+use crate::world::{Event, Kinds, LockMode, What};
 
 /// Paths of that form have one exclusive owner, or several shared ones.
 ///
@@ -26,130 +23,33 @@ use crate::world::{Event, FileId, Kinds, LockMode, What};
 #[derive(Debug)]
 pub struct PathExclusion {
     of: Memo,
-    held: HeldLocks<Held>,
-    /// How many of them have no owner yet.
-    idle: u32,
     judged: u64,
-}
-
-#[derive(Debug)]
-struct Held {
-    file: FileId,
-    mode: LockMode,
-    process: u32,
-    by: Actor,
-    owner: bool,
-    /// For the report.
-    locked: Deed,
-    acted: Option<(What, u64)>,
 }
 
 impl PathExclusion {
     /// Locks on paths of that form.
     pub fn of(pattern: impl Into<Glob>) -> Self {
-        PathExclusion { of: Memo::from(pattern.into()), held: HeldLocks::default(), idle: 0, judged: 0 }
+        PathExclusion { of: Memo::from(pattern.into()), judged: 0 }
     }
+}
 
-    /// Somebody does something: under every lock that it has, except where the act is about that lock's own path.
-    #[inline(always)]
-    fn acts(&mut self, event: &Event, about: Option<&str>, kernel: &KernelView<'_>) -> Result<(), Violation> {
-        // Most is done by those who are owners already, or while nobody has a lock.
-        if self.idle == 0 { Ok(()) } else { self.acts_with_locks(event, about, kernel) }
-    }
+/// Another owner of the path of a lock.
+fn rival<'l>(one: &Held, locks: &'l HeldLocks) -> Option<&'l Held> {
+    let shared = |other: &Held| (one.mode, other.mode) == (LockMode::Shared, LockMode::Shared);
+    let mut others = locks.iter().filter(|other| other.description != one.description && other.act.is_some());
+    others.find(|other| other.path == one.path && !shared(other))
+}
 
-    #[inline(never)]
-    fn acts_with_locks(
-        &mut self,
-        event: &Event,
-        about: Option<&str>,
-        kernel: &KernelView<'_>,
-    ) -> Result<(), Violation> {
-        let mut owned: SmallVec<[u64; 2]> = SmallVec::new();
-        for (description, path, held) in self.held.iter_mut() {
-            if held.owner || about == Some(&**path) || !kin::in_name_of(event, held.by, kernel) {
-                continue;
-            }
-            held.owner = true;
-            held.acted = Some((event.what.clone(), event.step));
-            owned.push(description);
-        }
-        self.idle -= owned.len() as u32;
-        self.judged += owned.len() as u64;
-        match owned.into_iter().find_map(|description| self.rivals(description)) {
-            Some((path, other, one)) => Err(Self::two_owners(path, other, one, kernel)),
-            None => Ok(()),
-        }
-    }
-
-    #[inline(never)]
-    fn locks(
-        &mut self,
-        event: &Event,
-        path: &Arc<str>,
-        file: FileId,
-        description: u64,
-        mode: LockMode,
-        kernel: &KernelView<'_>,
-    ) {
-        if !self.of.matches(path) || self.held.get(description).is_some_and(|held| held.mode == mode) {
-            return;
-        }
-        self.unlocks(description);
-        let (process, by, locked) = (event.process, kin::actor(event, kernel), Deed::of(event));
-        let held = Held { file, mode, process, by, owner: false, locked, acted: None };
-        self.idle += 1;
-        self.held.insert(description, path, held);
-    }
-
-    #[inline(never)]
-    fn unlocks(&mut self, description: u64) {
-        if let Some(held) = self.held.remove(description) {
-            self.idle -= u32::from(!held.owner);
-        }
-    }
-
-    #[inline(never)]
-    fn task_ends(&mut self, event: &Event, kernel: &KernelView<'_>) {
-        let by = kin::actor(event, kernel);
-        if let Some(heir) = kin::heir(event, kernel) {
-            let left = self.held.iter_mut().map(|(_, _, held)| held).filter(|held| held.by == by);
-            left.for_each(|held| held.by = heir);
-        }
-    }
-
-    /// The path of a lock, another owner of the same path, and its own.
-    fn rivals(&self, description: u64) -> Option<(&Arc<str>, &Held, &Held)> {
-        if self.held.len() == 1 {
-            return None;
-        }
-        let mut all = self.held.iter();
-        let (_, path, one) = all.find(|(at, ..)| *at == description).expect("it has just acted");
-        let shared = |other: &Held| (one.mode, other.mode) == (LockMode::Shared, LockMode::Shared);
-        let mut others = self.held.iter().filter(|(at, ..)| *at != description);
-        let rival = others.find(|(_, its, other)| other.owner && *its == path && !shared(other));
-        rival.map(|(_, _, other)| (path, other, one))
-    }
-
-    #[cold]
-    fn two_owners(path: &Arc<str>, other: &Held, one: &Held, kernel: &KernelView<'_>) -> Violation {
-        let tell = |held: &Held| {
-            let (who, step) = (held.locked.who(kernel), held.locked.step);
-            let acted = held.acted.as_ref().map_or(String::new(), |(what, step)| format!("{what} at step {step}"));
-            format!("{who} locked inode {} at step {step}, and {acted}", held.file.inode)
-        };
-        let (theirs, ours) = (other.locked.who(kernel), one.locked.who(kernel));
-        let text = format!("{path} has two owners: {theirs} and {ours}");
-        Violation::new(ViolationKind::Exclusion, text).because(format!("{}\n{}", tell(other), tell(one)))
-    }
-
-    fn gives_up(&mut self, event: &Event, path: &str, file: FileId) {
-        for (_, its, held) in self.held.iter_mut() {
-            if held.process == event.process && **its == *path && held.file == file {
-                self.idle += u32::from(held.owner);
-                held.owner = false;
-            }
-        }
-    }
+#[cold]
+fn two_owners(other: &Held, one: &Held, kernel: &KernelView<'_>) -> Violation {
+    let tell = |held: &Held| {
+        let (who, step) = (held.taken.who(kernel), held.taken.step);
+        let acted = held.act.as_ref().map_or(String::new(), |act| format!("{} at step {}", act.what, act.step));
+        format!("{who} locked inode {} at step {step}, and {acted}", held.file.inode)
+    };
+    let (theirs, ours) = (other.taken.who(kernel), one.taken.who(kernel));
+    let text = format!("{} has two owners: {theirs} and {ours}", one.path);
+    Violation::new(ViolationKind::Exclusion, text).because(format!("{}\n{}", tell(other), tell(one)))
 }
 
 impl Oracle for PathExclusion {
@@ -158,52 +58,29 @@ impl Oracle for PathExclusion {
     }
     fn kinds(&self) -> Kinds {
         let lives = Kinds::PROCESSES | Kinds::TASK_ENDS;
-        Kinds::LOCKS | Kinds::OPENED | Kinds::NAMES | Kinds::CONTENT | lives | Kinds::REMARKS
+        Kinds::LOCKS | Kinds::OPENED | Kinds::NAMES | Kinds::CONTENT | lives | Kinds::REMARKS | Kinds::OWNED
     }
-    fn begin(&mut self) {
-        self.held.clear();
-        self.idle = 0;
+    fn attends(&self) -> Option<Kinds> {
+        Some(Kinds::OWNED)
     }
-    fn on(&mut self, event: &Event, kernel: &KernelView<'_>) -> Result<(), Violation> {
-        use What::*;
-        match &event.what {
-            Lock { path, file, description, mode, .. } => {
-                let acted = self.acts(event, Some(path), kernel);
-                self.locks(event, path, *file, *description, *mode, kernel);
-                acted
-            }
-            Unlock { description, .. } => {
-                self.unlocks(*description);
-                Ok(())
-            }
-            Unlink { path, file } | Rename { from: path, file, .. } => {
-                let acted = self.acts(event, Some(path), kernel);
-                self.gives_up(event, path, *file);
-                acted
-            }
-            Open { path, .. } | LockWait { path, .. } => self.acts(event, Some(path), kernel),
-            Link { .. }
-            | MakeDir { .. }
-            | RemoveDir { .. }
-            | Read { .. }
-            | Write { .. }
-            | Truncate { .. }
-            | Sync { .. }
-            | Forked { .. }
-            | Entered { .. }
-            | Note { .. } => self.acts(event, None, kernel),
-            TaskEnded { .. } => {
-                if !self.held.is_empty() {
-                    self.task_ends(event, kernel);
+    fn begin(&mut self) {}
+    fn on(&mut self, _: &Event, kernel: &KernelView<'_>) -> Result<(), Violation> {
+        let mut broken = None;
+        for held in kernel.locks.newly_owned() {
+            if self.of.matches(&held.path) {
+                self.judged += 1;
+                if kernel.locks.owners() > 1 && broken.is_none() {
+                    broken = rival(held, kernel.locks).map(|other| two_owners(other, held, kernel));
                 }
-                Ok(())
             }
-            _ => Ok(()),
         }
+        broken.map_or(Ok(()), Err)
     }
     fn state(&self) -> Option<u64> {
-        let held = self.held.iter().map(|(at, path, h)| (at, path.clone(), h.mode, h.by, h.owner));
-        state_of(held.collect::<Vec<_>>())
+        Some(0) // who owns what is remembered for all
+    }
+    fn state_as(&self, _: &dyn Fn(u32) -> u32) -> Option<u64> {
+        self.state()
     }
     fn judged(&self) -> u64 {
         self.judged
@@ -266,9 +143,12 @@ impl Oracle for RegionExclusion {
         Ok(())
     }
     fn state(&self) -> Option<u64> {
+        self.state_as(&|process| process)
+    }
+    fn state_as(&self, renamed: &dyn Fn(u32) -> u32) -> Option<u64> {
         // The machine remembers who is in which region; regions are numbered in the order of entering, which is no matter.
         let mut inside: Vec<_> =
-            self.inside.values().map(|(subject, reads, by)| (subject, reads, by.process)).collect();
+            self.inside.values().map(|(subject, reads, by)| (subject, reads, renamed(by.process))).collect();
         inside.sort_unstable();
         state_of(inside)
     }

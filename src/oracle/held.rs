@@ -1,35 +1,70 @@
-//! The locks that are held, from events alone, for oracles that remember something of each.
+//! The locks that are held, from events alone: who has taken which, who has it now, and what he has first done under it. Kept once for
+//! all oracles.
 //!
 //! The kernel gives the same few descriptions the same few paths in every execution. So a lock that ends is only marked as such, and
 //! its place, path included, is there when it is taken again.
 
+use std::hash::Hash;
 use std::sync::Arc;
 
-/// Held locks by description, in its order; `T` is what the oracle remembers of one, beside its path.
+use smallvec::SmallVec;
+
+use super::deed::Deed;
+use super::kin::{self, Actor};
+use crate::sim::fingerprint::unordered;
+use crate::sim::state::Task;
+use crate::sim::symmetry::Ranks;
+use crate::world::{Event, FileId, Kinds, LockMode, What};
+
+/// A lock that somebody has, or was not told that he has lost.
 #[derive(Debug)]
-pub(super) struct HeldLocks<T> {
-    places: Vec<Place<T>>,
-    held: usize,
+pub(crate) struct Held {
+    /// The description that owns it.
+    pub(super) description: u64,
+    /// That the description was opened under.
+    pub(super) path: Arc<str>,
+    pub(super) file: FileId,
+    pub(super) mode: LockMode,
+    /// Who took it when.
+    pub(super) taken: Deed,
+    /// The task that has it now: who took it, or, once that has ended, who gets what it leaves.
+    pub(super) by: Option<u32>,
+    /// The first that was done under it, if anybody wants to know: it has an owner. See [`PathExclusion`](super::PathExclusion).
+    pub(super) act: Option<Act>,
+    held: bool,
 }
 
+/// Something that was done at a step.
 #[derive(Debug)]
-struct Place<T> {
-    description: u64,
-    held: bool,
-    path: Arc<str>,
-    note: T,
+pub(super) struct Act {
+    pub(super) what: What,
+    pub(super) step: u64,
+}
+
+impl Held {
+    /// Who has it now.
+    pub(super) fn actor(&self, tasks: &[Task]) -> Actor {
+        kin::named(self.taken.process, self.by, tasks)
+    }
+}
+
+/// Held locks by description, in its order.
+#[derive(Debug, Default)]
+pub(crate) struct HeldLocks {
+    places: Vec<Held>,
+    held: usize,
+    /// How many of them have no owner yet.
+    idle: usize,
+    /// Those that the event of which is told has given one.
+    newly_owned: SmallVec<[u64; 2]>,
+    /// Whether the last lock that was granted was not held before.
+    news: bool,
 }
 
 /// Up to here places are looked at one after another, and kept however many of them are empty.
 const FEW: usize = 8;
 
-impl<T> Default for HeldLocks<T> {
-    fn default() -> Self {
-        HeldLocks { places: Vec::new(), held: 0 }
-    }
-}
-
-impl<T> HeldLocks<T> {
+impl HeldLocks {
     #[inline]
     fn find(&self, description: u64) -> Result<usize, usize> {
         if self.places.len() > FEW {
@@ -44,81 +79,157 @@ impl<T> HeldLocks<T> {
     pub(super) fn clear(&mut self) {
         if self.held > 0 {
             self.places.iter_mut().for_each(|place| place.held = false);
-            self.held = 0;
+            (self.held, self.idle) = (0, 0);
         }
-    }
-
-    pub(super) fn is_empty(&self) -> bool {
-        self.held == 0
     }
 
     pub(super) fn len(&self) -> usize {
         self.held
     }
 
-    #[inline]
-    pub(super) fn get(&self, description: u64) -> Option<&T> {
-        let place = &self.places[self.find(description).ok()?];
-        place.held.then_some(&place.note)
+    /// How many have an owner.
+    pub(super) fn owners(&self) -> usize {
+        self.held - self.idle
     }
 
-    /// A lock is held from now on, or known by another note.
+    /// Whether the lock that is being told of was not held before: it is no news to whoever has it in that mode already (contract L4).
+    pub(super) fn is_news(&self) -> bool {
+        self.news
+    }
+
     #[inline]
-    pub(super) fn insert(&mut self, description: u64, path: &Arc<str>, note: T) {
+    pub(super) fn get(&self, description: u64) -> Option<&Held> {
+        let place = &self.places[self.find(description).ok()?];
+        place.held.then_some(place)
+    }
+
+    /// Every held lock.
+    #[inline]
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Held> {
+        self.places.iter().filter(|place| place.held)
+    }
+
+    /// A lock was granted.
+    #[inline]
+    pub(super) fn locked(&mut self, event: &Event) {
+        let What::Lock { ref path, file, description, mode, .. } = event.what else { return };
+        let (taken, by) = (Deed::of(event), event.task);
+        self.news = true;
         match self.find(description) {
             Ok(at) => {
                 let place = &mut self.places[at];
+                if place.held && place.mode == mode {
+                    self.news = false;
+                    return;
+                }
                 if !Arc::ptr_eq(&place.path, path) {
                     place.path = path.clone();
                 }
-                place.note = note;
-                self.held += usize::from(!std::mem::replace(&mut place.held, true));
+                self.idle += usize::from(!place.held || place.act.is_some());
+                self.held += usize::from(!place.held);
+                (place.file, place.mode, place.taken, place.by, place.held) = (file, mode, taken, by, true);
+                place.act = None;
             }
-            Err(at) => self.insert_at(at, Place { description, held: true, path: path.clone(), note }),
+            Err(at) => {
+                let path = path.clone();
+                self.insert(at, Held { description, path, file, mode, taken, by, act: None, held: true });
+            }
         }
     }
 
     #[cold]
-    fn insert_at(&mut self, at: usize, place: Place<T>) {
+    fn insert(&mut self, at: usize, place: Held) {
         self.places.insert(at, place);
         self.held += 1;
+        self.idle += 1;
         // Where descriptions have ever new numbers, as in a recording, most places would be empty in the end.
         if self.places.len() > FEW.max(4 * self.held) {
             self.places.retain(|place| place.held);
         }
     }
 
-    /// A lock has ended: what was remembered of it, if it was held.
+    /// A lock has ended.
     #[inline]
-    pub(super) fn remove(&mut self, description: u64) -> Option<&T> {
-        let at = self.find(description).ok()?;
-        let place = &mut self.places[at];
-        if !std::mem::replace(&mut place.held, false) {
-            return None;
+    pub(super) fn unlocked(&mut self, event: &Event) {
+        let What::Unlock { description, .. } = event.what else { return };
+        if let Ok(at) = self.find(description)
+            && std::mem::replace(&mut self.places[at].held, false)
+        {
+            self.held -= 1;
+            self.idle -= usize::from(self.places[at].act.is_none());
         }
-        self.held -= 1;
-        Some(&place.note)
     }
 
-    /// Only those locks are held on.
-    pub(super) fn retain(&mut self, keep: impl Fn(&T) -> bool) {
-        for place in self.places.iter_mut().filter(|place| place.held) {
-            if !keep(&place.note) {
-                place.held = false;
-                self.held -= 1;
+    /// What of the kinds of events can matter, if anybody wants to know who does what under a lock.
+    #[inline]
+    pub(super) fn attends(&self) -> Kinds {
+        match (self.idle, self.held) {
+            (0, 0) => Kinds::NONE,
+            (0, _) => Kinds::NAMES,
+            _ => Kinds::ACTS,
+        }
+    }
+
+    /// Somebody does something: under every lock that he has, except where it is about that lock's own path. Whether any of them had no
+    /// owner until now.
+    #[inline]
+    pub(super) fn acts(&mut self, event: &Event, tasks: &[Task]) -> bool {
+        // Most is done by those who are owners already, or while nobody has a lock.
+        self.idle > 0 && self.acts_while_idle(event, tasks)
+    }
+
+    fn acts_while_idle(&mut self, event: &Event, tasks: &[Task]) -> bool {
+        use What::*;
+        let about = match &event.what {
+            Open { path, .. } | LockWait { path, .. } | Lock { path, .. } => Some(path),
+            Unlink { path, .. } | Rename { from: path, .. } => Some(path),
+            Link { .. } | MakeDir { .. } | RemoveDir { .. } => None,
+            Read { .. } | Write { .. } | Truncate { .. } | Sync { .. } => None,
+            Forked { .. } | Entered { .. } | Note { .. } => None,
+            _ => return false,
+        };
+        for place in self.places.iter_mut().filter(|place| place.held && place.act.is_none()) {
+            if kin::in_name_of(event, place, tasks) && about != Some(&place.path) {
+                place.act = Some(Act { what: event.what.clone(), step: event.step });
+                self.newly_owned.push(place.description);
+            }
+        }
+        self.idle -= self.newly_owned.len();
+        !self.newly_owned.is_empty()
+    }
+
+    /// The locks that have an owner with the event of which is told.
+    pub(super) fn newly_owned(&self) -> impl Iterator<Item = &Held> {
+        self.newly_owned.iter().filter_map(|description| self.get(*description))
+    }
+
+    /// The event has been told. An owner that takes the name of its lock away has given it up, until it does something again.
+    pub(super) fn acted(&mut self, event: &Event) {
+        self.newly_owned.clear();
+        let (What::Unlink { path, file } | What::Rename { from: path, file, .. }) = &event.what else { return };
+        for place in self.places.iter_mut().filter(|place| place.held && place.taken.process == event.process) {
+            if place.path == *path && place.file == *file && place.act.take().is_some() {
+                self.idle += 1;
             }
         }
     }
 
-    /// Description, path and note of every held lock.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (u64, &Arc<str>, &T)> {
-        let held = self.places.iter().filter(|place| place.held);
-        held.map(|place| (place.description, &place.path, &place.note))
+    /// A task has ended: `heir`, who spawned it or gave the section away, has what it leaves.
+    #[inline]
+    pub(crate) fn inherit(&mut self, task: u32, heir: Option<u32>) {
+        if self.held > 0 && heir.is_some() {
+            let left = self.places.iter_mut().filter(|place| place.held && place.by == Some(task));
+            left.for_each(|place| place.by = heir);
+        }
     }
 
-    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = (u64, &Arc<str>, &mut T)> {
-        let held = self.places.iter_mut().filter(|place| place.held);
-        held.map(|place| (place.description, &place.path, &mut place.note))
+    /// A hash of who holds what, with descriptions and processes called by these names.
+    pub(crate) fn fingerprint(&self, tasks: &[Task], named: impl Fn(u64) -> u64, ranks: &Ranks) -> u128 {
+        unordered(self.iter(), |held, one| {
+            let (process, birth) = held.actor(tasks);
+            let by = (ranks.of(process), birth);
+            (named(held.description), &held.path, held.mode, by, held.act.is_some()).hash(one);
+        })
     }
 }
 
@@ -126,8 +237,24 @@ impl<T> HeldLocks<T> {
 mod tests {
     use std::collections::BTreeMap;
     use std::sync::Arc;
+    use std::time::Duration;
 
     use super::{FEW, HeldLocks};
+    use crate::world::{Event, FileId, LockMode, What};
+
+    fn event(step: u64, what: What) -> Event {
+        Event { step, at: Duration::ZERO, process: 1, task: Some(2), what }
+    }
+
+    fn lock(step: u64, path: &Arc<str>, description: u64, mode: LockMode) -> Event {
+        let file = FileId { device: 1, inode: step };
+        event(step, What::Lock { path: path.clone(), descriptor: 3, file, description, mode, blocking: true })
+    }
+
+    fn unlock(step: u64, path: &Arc<str>, description: u64) -> Event {
+        let (file, mode) = (FileId { device: 1, inode: step }, LockMode::Shared);
+        event(step, What::Unlock { path: path.clone(), file, description, mode })
+    }
 
     #[test]
     fn it_is_a_sorted_map_whatever_places_are_kept() {
@@ -137,23 +264,29 @@ mod tests {
         for n in 0..40 * FEW as u64 {
             // First the same few again and again, then ever new ones, some of which are held for long.
             let description = if n < 100 { n * 7 % 19 } else { 2 * n };
-            let path = &paths[n as usize % 2];
-            locks.insert(description, path, n);
-            tree.insert(description, (path.clone(), n));
+            let (path, mode) = (&paths[n as usize % 2], [LockMode::Shared, LockMode::Exclusive][n as usize % 2]);
+            let news = tree.get(&description).is_none_or(|&(_, known, _)| known != mode);
+            locks.locked(&lock(n, path, description, mode));
+            assert_eq!(locks.is_news(), news);
+            if news {
+                tree.insert(description, (path.clone(), mode, n));
+            }
             if n % 5 != 4 {
                 let gone = if n < 100 { n * 3 % 19 } else { description };
-                assert_eq!(locks.remove(gone).copied(), tree.remove(&gone).map(|(_, note)| note));
+                locks.unlocked(&unlock(n, path, gone));
+                assert!(locks.get(gone).is_none());
+                tree.remove(&gone);
             }
             if n % 50 == 49 {
-                locks.retain(|note| note % 2 == 0);
-                tree.retain(|_, (_, note)| *note % 2 == 0);
+                let old: Vec<u64> = tree.keys().copied().filter(|description| description % 4 == 0).collect();
+                for gone in old {
+                    locks.unlocked(&unlock(n, path, gone));
+                    tree.remove(&gone);
+                }
             }
-            let known: Vec<_> = locks.iter().map(|(at, path, note)| (at, (path.clone(), *note))).collect();
-            assert_eq!(known, tree.clone().into_iter().collect::<Vec<_>>());
-            assert_eq!(
-                (locks.len(), locks.get(description).copied()),
-                (tree.len(), tree.get(&description).map(|e| e.1))
-            );
+            let known = locks.iter().map(|held| (held.description, (held.path.clone(), held.mode, held.taken.step)));
+            assert!(known.eq(tree.clone()), "{locks:?} is not {tree:?}");
+            assert_eq!((locks.len(), locks.idle), (tree.len(), tree.len()));
             most = most.max(locks.places.len());
         }
         assert!(
@@ -161,6 +294,17 @@ mod tests {
             "both ways of looking were tried, and empty places do not pile up: {most}"
         );
         locks.clear();
-        assert!(locks.is_empty() && locks.iter().next().is_none());
+        assert!(locks.len() == 0 && locks.iter().next().is_none());
+    }
+
+    #[test]
+    fn what_a_task_leaves_goes_to_its_heir_if_there_is_one() {
+        let mut locks = HeldLocks::default();
+        locks.locked(&lock(1, &"/a".into(), 7, LockMode::Exclusive));
+        let by = |locks: &HeldLocks| locks.get(7).and_then(|held| held.by);
+        for (task, heir, then) in [(3, Some(4), 2), (2, None, 2), (2, Some(5), 5)] {
+            locks.inherit(task, heir);
+            assert_eq!(by(&locks), Some(then));
+        }
     }
 }

@@ -5,7 +5,9 @@
 
 use smallvec::{SmallVec, smallvec};
 
+use super::held::Held;
 use crate::sim::KernelView;
+use crate::sim::state::Task;
 use crate::world::{Event, Thread};
 
 /// A task by its process and the how many'th of that process it is (from 1): a name that does not depend on how processes interleave.
@@ -15,17 +17,32 @@ pub(super) type Actor = (u32, u32);
 /// Who did it.
 #[inline]
 pub(super) fn actor(event: &Event, kernel: &KernelView<'_>) -> Actor {
-    let Some(task) = event.task else { return (event.process, 0) };
-    kernel.tasks.get(task as usize).map_or((event.process, task.saturating_add(1)), |task| (task.pid, task.birth))
+    named(event.process, event.task, kernel.tasks)
 }
 
-/// Whether it was done in somebody's name: see [`in_whose_name`].
+/// A task of a process, or the process itself.
 #[inline]
-pub(super) fn in_name_of(event: &Event, whom: Actor, kernel: &KernelView<'_>) -> bool {
-    match event.task.and_then(|task| kernel.tasks.get(task as usize)) {
-        Some(task) if task.thread == Thread::Worker => (task.pid, task.birth) == whom,
-        _ => in_whose_name(event, kernel).contains(&whom),
+pub(super) fn named(process: u32, task: Option<u32>, tasks: &[Task]) -> Actor {
+    let Some(task) = task else { return (process, 0) };
+    tasks.get(task as usize).map_or((process, task.saturating_add(1)), |task| (task.pid, task.birth))
+}
+
+/// Whether it was done in the name of whoever has a lock: see [`in_whose_name`].
+#[inline]
+pub(super) fn in_name_of(event: &Event, held: &Held, tasks: &[Task]) -> bool {
+    let task = |number: u32| tasks.get(number as usize);
+    let mut at = event.task.and_then(task);
+    if event.task == held.by {
+        // Only the machine's tasks are numbered without regard to their process.
+        return at.is_some() || event.process == held.taken.process;
     }
+    while let Some(section) = at.filter(|section| section.thread != Thread::Worker) {
+        if section.parent.is_some() && section.parent == held.by {
+            return true;
+        }
+        at = section.parent.and_then(task);
+    }
+    false
 }
 
 /// Everybody in whose name it was done: the task, and if that is a section, its caller, and so on.
@@ -38,11 +55,4 @@ pub(super) fn in_whose_name(event: &Event, kernel: &KernelView<'_>) -> SmallVec<
         actors.extend(at.map(|caller| (caller.pid, caller.birth)));
     }
     actors
-}
-
-/// Who gets what a task leaves when it ends: who spawned it, or gave the section away.
-#[inline]
-pub(super) fn heir(event: &Event, kernel: &KernelView<'_>) -> Option<Actor> {
-    let parent = kernel.tasks.get(event.task? as usize)?.parent?;
-    kernel.tasks.get(parent as usize).map(|parent| (parent.pid, parent.birth))
 }

@@ -92,6 +92,9 @@ impl Oracle for Leak {
     fn kinds(&self) -> Kinds {
         Kinds::PROCESSES
     }
+    fn attends(&self) -> Option<Kinds> {
+        Some(Kinds::ENDED)
+    }
     fn begin(&mut self) {
         self.killed = false;
         self.ending.clear();

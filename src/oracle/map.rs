@@ -40,6 +40,9 @@ impl<K: Ord, V> Map<K, V> {
             Err(at) => self.0.insert(at, (key, value)),
         }
     }
+    pub(super) fn get_mut(&mut self, key: &K) -> Option<&mut V> {
+        self.find(key).ok().map(|at| &mut self.0[at].1)
+    }
     pub(super) fn remove(&mut self, key: &K) -> Option<V> {
         self.find(key).ok().map(|at| self.0.remove(at).1)
     }
@@ -54,20 +57,11 @@ impl<K: Ord, V> Map<K, V> {
     pub(super) fn clear(&mut self) {
         self.0.clear();
     }
-    pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-    pub(super) fn len(&self) -> usize {
-        self.0.len()
-    }
     pub(super) fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
         self.0.iter().map(|(key, value)| (key, value))
     }
     pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = (&K, &mut V)> {
         self.0.iter_mut().map(|(key, value)| (&*key, value))
-    }
-    pub(super) fn keys(&self) -> impl Iterator<Item = &K> {
-        self.0.iter().map(|(key, _)| key)
     }
     pub(super) fn values(&self) -> impl Iterator<Item = &V> {
         self.0.iter().map(|(_, value)| value)
@@ -93,6 +87,6 @@ mod tests {
             }
             assert!(map.iter().eq(tree.iter()), "{map:?} is not {tree:?}");
         }
-        assert!(map.len() > SHORT, "both ways of looking were tried");
+        assert!(map.0.len() > SHORT, "both ways of looking were tried");
     }
 }

@@ -11,6 +11,7 @@ pub mod descriptors;
 pub mod exclusion;
 mod glob;
 mod held;
+mod judges;
 mod kin;
 pub mod leak;
 pub mod locks;
@@ -32,6 +33,8 @@ pub use builds::Builds;
 pub use descriptors::{DescriptorBound, NoEmfile};
 pub use exclusion::{PathExclusion, RegionExclusion};
 pub use glob::Glob;
+pub(crate) use held::HeldLocks;
+pub(crate) use judges::Judges;
 pub use leak::Leak;
 pub use locks::LockBound;
 pub use lost_update::{LOST_UPDATE, LostUpdate};
@@ -47,6 +50,15 @@ pub trait Oracle: Send {
     /// Which events it wants to see. Exploration treats operations whose events fall under the kinds of one oracle as dependent on each
     /// other, so ask for no more than is needed; and for all that what it looks at depends on, since others may be told in any order.
     fn kinds(&self) -> Kinds;
+
+    /// What of its [`kinds`](Oracle::kinds) can matter to it as things stand: an event of another kind would neither be a violation nor
+    /// change what it remembers, so it need not be told of it. Asked after [`begin`](Oracle::begin) and again after each event that it
+    /// was told of. `None`, for ever: all of them.
+    ///
+    /// It saves the making of events, and nothing else: steps depend on each other by `kinds`.
+    fn attends(&self) -> Option<Kinds> {
+        None
+    }
 
     /// Forgets the last execution. What is meant to be merged over executions stays.
     fn begin(&mut self);

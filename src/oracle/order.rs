@@ -27,9 +27,9 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt::Write;
 use std::sync::Arc;
 
-use super::held::HeldLocks;
+use super::glob::Memo;
+use super::held::Held;
 use super::kin::{self, Actor};
-use super::map::Map;
 use super::{Glob, Oracle, Violation, ViolationKind, state_of};
 use crate::sim::KernelView;
 use crate::world::{Event, Kinds, LockMode, What};
@@ -46,18 +46,44 @@ pub enum Siblings {
     Any,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 struct Class {
-    pattern: Glob,
+    pattern: Memo,
     name: Arc<str>,
     rank: Option<u32>,
 }
 
-#[derive(Clone, Copy, Debug)]
-struct Held {
-    by: Actor,
-    mode: LockMode,
-    step: u64,
+/// Who has asked for what: a few, in no order.
+#[derive(Debug, Default)]
+struct Requests(Vec<(Actor, Arc<str>)>);
+
+impl Requests {
+    fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+    fn place(&self, by: Actor, path: &Arc<str>) -> Option<usize> {
+        self.0.iter().position(|(who, what)| *who == by && *what == *path)
+    }
+    /// Whether that is news.
+    fn note(&mut self, by: Actor, path: &Arc<str>) -> bool {
+        let news = self.place(by, path).is_none();
+        if news {
+            self.0.push((by, path.clone()));
+        }
+        news
+    }
+    /// Whether it was there.
+    fn strike_out(&mut self, by: Actor, path: &Arc<str>) -> bool {
+        self.place(by, path).map(|at| self.0.swap_remove(at)).is_some()
+    }
+    fn strike_out_all(&mut self, by: Actor) {
+        self.0.retain(|(who, _)| *who != by);
+    }
+    fn sorted(&self) -> Vec<&(Actor, Arc<str>)> {
+        let mut all: Vec<_> = self.0.iter().collect();
+        all.sort_unstable();
+        all
+    }
 }
 
 /// A class of locks was asked for while another was held.
@@ -72,9 +98,8 @@ struct Edge {
 pub struct LockOrder {
     classes: Vec<Class>,
     siblings: Siblings,
-    held: HeldLocks<Held>,
-    waiting: Map<(Actor, Arc<str>), ()>,
-    refused: Map<(Actor, Arc<str>), ()>,
+    waiting: Requests,
+    refused: Requests,
     /// Over all executions.
     edges: BTreeMap<(Arc<str>, Arc<str>), Edge>,
     /// The edges that this execution has shown, new or not.
@@ -86,14 +111,17 @@ impl LockOrder {
     /// Locks whose paths match a pattern are of that class and rank; ranks ascend as locks are taken. The first pattern that matches
     /// counts; a path that matches none is a class of its own without a rank, and judged by cycles only.
     pub fn ranked<P: Into<Glob>, N: Into<Arc<str>>>(classes: impl IntoIterator<Item = (P, N, u32)>) -> Self {
-        let class =
-            |(pattern, name, rank): (P, N, u32)| Class { pattern: pattern.into(), name: name.into(), rank: Some(rank) };
+        let class = |(pattern, name, rank): (P, N, u32)| Class {
+            pattern: pattern.into().into(),
+            name: name.into(),
+            rank: Some(rank),
+        };
         LockOrder { classes: classes.into_iter().map(class).collect(), ..LockOrder::default() }
     }
 
     /// The same without ranks: whatever order is kept, it is the same one in all executions.
     pub fn consistent<P: Into<Glob>, N: Into<Arc<str>>>(classes: impl IntoIterator<Item = (P, N)>) -> Self {
-        let class = |(pattern, name): (P, N)| Class { pattern: pattern.into(), name: name.into(), rank: None };
+        let class = |(pattern, name): (P, N)| Class { pattern: pattern.into().into(), name: name.into(), rank: None };
         LockOrder { classes: classes.into_iter().map(class).collect(), ..LockOrder::default() }
     }
 
@@ -102,44 +130,33 @@ impl LockOrder {
         LockOrder { siblings, ..self }
     }
 
-    fn class_of(&self, path: &Arc<str>) -> (Arc<str>, Option<u32>) {
-        let class = self.classes.iter().find(|class| class.pattern.matches(path));
-        class.map_or_else(|| (path.clone(), None), |class| (class.name.clone(), class.rank))
+    fn class_of(&mut self, path: &Arc<str>) -> (Arc<str>, Option<u32>) {
+        let mut classes = self.classes.iter_mut();
+        classes
+            .find_map(|class| class.pattern.matches(path).then_some(&*class))
+            .map_or_else(|| (path.clone(), None), |class| (class.name.clone(), class.rank))
     }
 
     /// A lock was granted.
-    #[inline(never)]
     fn locked(
         &mut self,
         event: &Event,
         path: &Arc<str>,
-        description: u64,
         mode: LockMode,
         blocking: bool,
         kernel: &KernelView<'_>,
     ) -> Result<(), Violation> {
-        let by = kin::actor(event, kernel);
-        let waited = strike_out(&mut self.waiting, by, path);
-        strike_out(&mut self.refused, by, path);
-        if self.held.get(description).is_some_and(|held| held.mode == mode) {
+        let mut waited = false;
+        if !(self.waiting.is_empty() && self.refused.is_empty()) {
+            let by = kin::actor(event, kernel);
+            waited = self.waiting.strike_out(by, path);
+            self.refused.strike_out(by, path);
+        }
+        if !kernel.locks.is_news() {
             return Ok(()); // L4: it has it already
         }
-        let asked = if blocking && !waited { self.asked(event, path, mode, kernel) } else { Ok(()) };
         self.judged += u64::from(!blocking);
-        self.held.insert(description, path, Held { by, mode, step: event.step });
-        asked
-    }
-
-    /// A task has ended: its parent has what it leaves.
-    #[inline(never)]
-    fn task_ends(&mut self, event: &Event, kernel: &KernelView<'_>) {
-        let by = kin::actor(event, kernel);
-        self.waiting.retain(|(who, _), ()| *who != by);
-        self.refused.retain(|(who, _), ()| *who != by);
-        if let Some(heir) = kin::heir(event, kernel) {
-            let left = self.held.iter_mut().map(|(_, _, held)| held).filter(|held| held.by == by);
-            left.for_each(|held| held.by = heir);
-        }
+        if blocking && !waited { self.asked(event, path, mode, kernel) } else { Ok(()) }
     }
 
     /// A lock is asked for: against everything that the one who asks, or whoever it asks for, holds.
@@ -151,69 +168,70 @@ impl LockOrder {
         kernel: &KernelView<'_>,
     ) -> Result<(), Violation> {
         self.judged += 1;
-        if self.held.is_empty() { Ok(()) } else { self.asked_while_others_are_held(event, path, mode, kernel) }
+        // Not what it has just been granted.
+        let granted = if let What::Lock { description, .. } = event.what { Some(description) } else { None };
+        if kernel.locks.len() == usize::from(granted.is_some()) {
+            return Ok(());
+        }
+        let stands_on = |held: &&Held| Some(held.description) != granted && kin::in_name_of(event, held, kernel.tasks);
+        if !kernel.locks.iter().any(|held| stands_on(&held)) {
+            return Ok(()); // the usual case, for which no list is made
+        }
+        kernel.locks.iter().filter(stands_on).try_for_each(|held| self.asked_under(held, event, path, mode, kernel))
     }
 
+    /// A lock is asked for under another one.
     #[inline(never)]
-    fn asked_while_others_are_held(
+    fn asked_under(
         &mut self,
+        held: &Held,
         event: &Event,
         path: &Arc<str>,
         mode: LockMode,
         kernel: &KernelView<'_>,
     ) -> Result<(), Violation> {
-        if !self.held.iter().any(|(_, _, held)| kin::in_name_of(event, held.by, kernel)) {
-            return Ok(()); // the usual case, for which no list is made
-        }
-        let names = kin::in_whose_name(event, kernel);
-        let held = self.held.iter().filter(|(_, _, held)| names.contains(&held.by));
-        let held: Vec<(Arc<str>, Held)> = held.map(|(_, path, held)| (path.clone(), *held)).collect();
-        let (class, rank) = self.class_of(path);
-        for (held_path, held) in held {
-            let (holds, held_rank) = self.class_of(&held_path);
-            let story = format!(
+        let ((holds, held_rank), (class, rank)) = (self.class_of(&held.path), self.class_of(path));
+        let story = || {
+            format!(
                 "{} took {} ({holds}) at step {} and asked for {path} ({class}) at step {}",
                 kernel.who(event),
-                held_path,
-                held.step,
+                held.path,
+                held.taken.step,
                 event.step
-            );
-            let wrong =
-                |why: String| Err(Violation::new(ViolationKind::LockOrder, format!("lock order: {story}: {why}")));
-            if held_path == *path {
-                if (held.mode, mode) != (LockMode::Shared, LockMode::Shared) {
-                    return wrong("it waits for itself".into());
-                }
-                continue;
-            }
-            if holds == class {
-                match self.siblings {
-                    Siblings::Any => continue,
-                    Siblings::Sorted if held_path < *path => continue,
-                    Siblings::Sorted => {
-                        return wrong("locks of one class are taken in the order of their paths".into());
-                    }
-                    Siblings::Never => return wrong("one task holds at most one lock of this class".into()),
-                }
-            }
-            if let (Some(held_rank), Some(rank)) = (held_rank, rank)
-                && rank <= held_rank
-            {
-                return wrong(format!("rank {rank} does not come after rank {held_rank}"));
-            }
-            self.edge(holds, class.clone(), story)?;
+            )
+        };
+        let wrong =
+            |why: &str| Err(Violation::new(ViolationKind::LockOrder, format!("lock order: {}: {why}", story())));
+        if held.path == *path {
+            let shared = (held.mode, mode) == (LockMode::Shared, LockMode::Shared);
+            return if shared { Ok(()) } else { wrong("it waits for itself") };
         }
-        Ok(())
+        if holds == class {
+            match self.siblings {
+                Siblings::Any => return Ok(()),
+                Siblings::Sorted if held.path < *path => return Ok(()),
+                Siblings::Sorted => return wrong("locks of one class are taken in the order of their paths"),
+                Siblings::Never => return wrong("one task holds at most one lock of this class"),
+            }
+        }
+        if let (Some(held_rank), Some(rank)) = (held_rank, rank)
+            && rank <= held_rank
+        {
+            return wrong(&format!("rank {rank} does not come after rank {held_rank}"));
+        }
+        self.edge((holds.clone(), class.clone()), story)
     }
 
-    fn edge(&mut self, from: Arc<str>, to: Arc<str>, story: String) -> Result<(), Violation> {
-        let fact: Arc<str> = format!("{from} → {to}").into();
-        self.shown.insert(fact.clone());
-        let pair = (from, to);
-        if self.edges.contains_key(&pair) {
+    fn edge(&mut self, pair: (Arc<str>, Arc<str>), story: impl FnOnce() -> String) -> Result<(), Violation> {
+        if let Some(known) = self.edges.get(&pair) {
+            if !self.shown.contains(&known.fact) {
+                self.shown.insert(known.fact.clone());
+            }
             return Ok(());
         }
-        self.edges.insert(pair.clone(), Edge { fact: fact.clone(), story });
+        let fact: Arc<str> = format!("{} → {}", pair.0, pair.1).into();
+        self.shown.insert(fact.clone());
+        self.edges.insert(pair.clone(), Edge { fact, story: story() });
         let Some(back) = self.path(&pair.1, &pair.0) else { return Ok(()) };
         let mut cycle = vec![pair.clone()];
         cycle.extend(back);
@@ -255,18 +273,6 @@ impl LockOrder {
     }
 }
 
-/// Whether that is news.
-fn note(list: &mut Map<(Actor, Arc<str>), ()>, by: Actor, path: &Arc<str>) -> bool {
-    let known = list.len();
-    list.insert((by, path.clone()), ());
-    list.len() > known
-}
-
-/// Whether it was there.
-fn strike_out(list: &mut Map<(Actor, Arc<str>), ()>, by: Actor, path: &Arc<str>) -> bool {
-    !list.is_empty() && list.remove(&(by, path.clone())).is_some()
-}
-
 impl Oracle for LockOrder {
     fn name(&self) -> &str {
         "lock order"
@@ -274,47 +280,56 @@ impl Oracle for LockOrder {
     fn kinds(&self) -> Kinds {
         Kinds::LOCKS | Kinds::TASK_ENDS
     }
+    fn attends(&self) -> Option<Kinds> {
+        let mut kinds = Kinds::LOCK_WAITS | Kinds::LOCKED | Kinds::LOCK_REFUSED;
+        if !self.waiting.is_empty() {
+            kinds = kinds | Kinds::TASK_ENDS;
+        }
+        if !self.refused.is_empty() {
+            kinds = kinds | Kinds::TASK_ENDS | Kinds::UNLOCKED;
+        }
+        Some(kinds)
+    }
     fn begin(&mut self) {
-        self.held.clear();
-        self.waiting.clear();
-        self.refused.clear();
-        self.shown.clear();
+        self.waiting.0.clear();
+        self.refused.0.clear();
+        if !self.shown.is_empty() {
+            self.shown.clear();
+        }
     }
     fn on(&mut self, event: &Event, kernel: &KernelView<'_>) -> Result<(), Violation> {
         match &event.what {
             What::LockWait { path, mode, .. } => {
                 let by = kin::actor(event, kernel);
-                if note(&mut self.waiting, by, path) { self.asked(event, path, *mode, kernel) } else { Ok(()) }
+                if self.waiting.note(by, path) { self.asked(event, path, *mode, kernel) } else { Ok(()) }
             }
-            What::Lock { path, description, mode, blocking, .. } => {
-                self.locked(event, path, *description, *mode, *blocking, kernel)
-            }
+            What::Lock { path, mode, blocking, .. } => self.locked(event, path, *mode, *blocking, kernel),
             What::LockRefused { path, mode, .. } => {
                 let by = kin::actor(event, kernel);
-                if note(&mut self.refused, by, path) { Ok(()) } else { self.asked(event, path, *mode, kernel) }
+                if self.refused.note(by, path) { Ok(()) } else { self.asked(event, path, *mode, kernel) }
             }
             What::Unlock { description, .. } => {
-                if let Some(held) = self.held.remove(*description) {
-                    let by = held.by;
-                    self.refused.retain(|(who, _), ()| *who != by);
+                if let Some(held) = kernel.locks.get(*description) {
+                    let by = held.actor(kernel.tasks);
+                    self.refused.strike_out_all(by);
                 }
                 Ok(())
             }
             What::TaskEnded { .. } => {
-                if !(self.held.is_empty() && self.waiting.is_empty() && self.refused.is_empty()) {
-                    self.task_ends(event, kernel);
-                }
+                let by = kin::actor(event, kernel);
+                self.waiting.strike_out_all(by);
+                self.refused.strike_out_all(by);
                 Ok(())
             }
             _ => Ok(()),
         }
     }
     fn evidence(&self) -> Vec<Arc<str>> {
-        self.shown.iter().cloned().collect()
+        if self.shown.is_empty() { Vec::new() } else { self.shown.iter().cloned().collect() }
     }
     fn state(&self) -> Option<u64> {
-        let held: Vec<_> = self.held.iter().map(|(d, path, held)| (d, held.by, path, held.mode)).collect();
-        state_of((held, self.waiting.keys().collect::<Vec<_>>(), self.refused.keys().collect::<Vec<_>>()))
+        // Who holds what is remembered for all.
+        state_of((self.waiting.sorted(), self.refused.sorted()))
     }
     fn judged(&self) -> u64 {
         self.judged

@@ -1,14 +1,11 @@
 //! The descriptor tables of all processes, from events alone.
 
-use std::sync::Arc;
-
 use super::map::Map;
 use crate::world::{Event, FileId, What};
 
 /// What is known of an open descriptor; `T` is what the oracle that asks remembers beside it.
 #[derive(Clone, Debug)]
 pub(super) struct Entry<T> {
-    pub(super) path: Arc<str>,
     /// None for what is no file of the protocol's.
     pub(super) file: Option<FileId>,
     pub(super) note: T,
@@ -31,18 +28,16 @@ impl<T: Clone> Tables<T> {
 
     /// Follows an event. The number of the descriptor that it made, if it made one.
     pub(super) fn on(&mut self, event: &Event, note: impl FnOnce() -> T) -> Option<u32> {
-        let (number, path, file) = match &event.what {
-            What::Open { path, descriptor, file, .. } | What::Dup { path, descriptor, file } => {
-                (*descriptor, path.clone(), Some(*file))
-            }
-            What::Descriptor { number } => (*number, "child".into(), None),
+        let (number, file) = match event.what {
+            What::Open { descriptor, file, .. } | What::Dup { descriptor, file, .. } => (descriptor, Some(file)),
+            What::Descriptor { number } => (number, None),
             What::Close { descriptor, .. } => {
-                self.0.remove(&(event.process, *descriptor));
+                self.0.remove(&(event.process, descriptor));
                 return None;
             }
             What::Forked { child, .. } => {
                 let copies: Vec<_> =
-                    self.of(event.process).map(|(number, entry)| ((*child, number), entry.clone())).collect();
+                    self.of(event.process).map(|(number, entry)| ((child, number), entry.clone())).collect();
                 self.0.extend(copies);
                 return None;
             }
@@ -52,7 +47,7 @@ impl<T: Clone> Tables<T> {
             }
             _ => return None,
         };
-        self.0.insert((event.process, number), Entry { path, file, note: note() });
+        self.0.insert((event.process, number), Entry { file, note: note() });
         Some(number)
     }
 

@@ -33,9 +33,8 @@ use std::sync::Arc;
 use crate::explore::{
     Cores, Exploration, Failure, Findings, JoinError, Key, OneCore, Pace, Progress, Retold, Strategy,
 };
-use crate::oracle::{Leak, Oracle};
+use crate::oracle::{Judges, Leak, Oracle};
 use crate::sim::kernel::{Ground, Kernel, Quirk};
-use crate::sim::state::Judges;
 use crate::sim::{Body, Exit, Faults, KernelView, Plan, PlannedProcess, Program, SimWorld, Time};
 use promise::{Always, Finally, Sometimes};
 pub use suite::{Case, Expected, Policy, Profile};

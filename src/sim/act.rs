@@ -96,7 +96,7 @@ impl State {
         if thread == Thread::Worker {
             self.blocks(id, pid);
         }
-        if self.wants(Kinds::LOCKS)
+        if self.wants(Kinds::LOCK_WAITS)
             && let Ok((path, file, _)) = self.kernel.describe(pid, fd)
         {
             self.emit(pid, Some(task), What::LockWait { path, descriptor: fd, file, mode, thread });

@@ -53,7 +53,7 @@ impl State {
         match granted {
             Err(errno) => Some(Err(errno)),
             Ok(true) => {
-                if self.wants(Kinds::LOCKS)
+                if self.wants(Kinds::LOCKED)
                     && let Ok((path, file, ofd)) = self.kernel.describe(pid, fd)
                 {
                     let (descriptor, description) = (fd, ofd.into());
@@ -85,7 +85,7 @@ impl State {
     }
 
     fn emit_unlocked(&mut self, pid: u32, task: TaskId, fd: u32, mode: LockMode) {
-        if self.wants(Kinds::LOCKS)
+        if self.wants(Kinds::UNLOCKED)
             && let Ok((path, file, ofd)) = self.kernel.describe(pid, fd)
         {
             self.emit(pid, Some(task), What::Unlock { path, file, description: ofd.into(), mode });
@@ -242,7 +242,7 @@ impl State {
                 }
                 let granted = self.kernel.grant(pid, fd, mode, task, self.step)?;
                 self.kernel.used_by(pid, fd, task);
-                if self.wants(Kinds::LOCKS) {
+                if self.wants(if granted { Kinds::LOCKED } else { Kinds::LOCK_REFUSED }) {
                     let (path, file, ofd) = self.kernel.describe(pid, fd)?;
                     let (descriptor, description) = (fd, ofd.into());
                     let what = if granted {

@@ -312,9 +312,8 @@ impl State {
         }
         self.give_thread_up(id);
         self.feed(pid);
-        if self.wants(Kinds::TASK_ENDS) {
-            self.emit(pid, Some(id), What::TaskEnded { completed });
-        }
+        self.judges.locks.inherit(id, self.tasks[id as usize].parent);
+        self.emit(pid, Some(id), What::TaskEnded { completed });
         if is_awaited {
             self.tell_joiners(id);
         }

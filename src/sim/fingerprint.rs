@@ -146,6 +146,10 @@ impl State {
         self.kernel.name_what_is_open(&mut names, &ranks);
         let mut state = Wide::new();
         oracles.hash(&mut state);
+        if self.judges.follow_locks() {
+            let named = |description| names.description(description);
+            self.judges.locks.fingerprint(&self.tasks, named, &ranks).hash(&mut state);
+        }
         self.kernel.feed_fingerprint(&names, &ranks, &mut state);
         self.feed_fingerprint(&ranks, &mut state);
         Some((state.wide(), ranks))

@@ -474,8 +474,8 @@ impl State {
 
     /// Every process has ended: the oracles have the last word.
     fn finish(&mut self) -> End {
-        let view =
-            super::KernelView { kernel: &self.kernel, hosts: &self.hosts, tasks: &self.tasks, clock: self.clock };
+        let (kernel, hosts, tasks, clock) = (&self.kernel, &*self.hosts, &*self.tasks, self.clock);
+        let view = super::KernelView { kernel, hosts, tasks, clock, locks: &self.judges.locks };
         for judge in &mut self.judges.all {
             if let Err(violation) = judge.oracle.finish(&view) {
                 return End::Violated(violation);

@@ -21,7 +21,7 @@ mod names;
 mod operation;
 mod stage;
 pub(crate) mod state;
-mod symmetry;
+pub(crate) mod symmetry;
 mod sync;
 pub(crate) mod touch;
 mod view;

@@ -18,7 +18,7 @@ use super::operation::{Launch, LaunchId, OpId, Owner, Pending};
 use super::sync::{Mutex, Notify, Semaphore};
 use super::view::KernelView;
 use super::{Exit, SimWorld};
-use crate::oracle::{Oracle, Violation};
+use crate::oracle::{Judges, Violation};
 use crate::world::{Errno, Event, Kinds, Status, Thread, What};
 
 /// A task or section: its number is its slot, in order of creation.
@@ -171,46 +171,6 @@ impl Choice {
     /// Whether it is a fault: these need not happen.
     pub(crate) fn is_fault(self) -> bool {
         !matches!(self, Choice::Act(_) | Choice::Resume(_))
-    }
-}
-
-/// One who watches.
-pub(crate) struct Judge {
-    pub(crate) oracle: Box<dyn Oracle>,
-    /// The scenario names it: it must have something to judge.
-    pub(crate) named: bool,
-}
-
-/// Those who watch.
-#[derive(Default)]
-pub(crate) struct Judges {
-    pub(crate) all: Vec<Judge>,
-    /// What any of them wants to see.
-    pub(crate) kinds: Kinds,
-    /// Who wants to see a kind, by its number: places in the list of all.
-    by_kind: [SmallVec<[u32; 8]>; Kinds::COUNT],
-    pub(crate) recording: Option<Vec<Event>>,
-    pub(crate) violation: Option<Violation>,
-}
-
-impl Judges {
-    /// What the execution has shown that counts together with others.
-    pub(crate) fn evidence(&self) -> impl Iterator<Item = Arc<str>> {
-        self.all.iter().flat_map(|judge| judge.oracle.evidence())
-    }
-
-    /// For each oracle that the scenario names, whether it has had anything to judge.
-    pub(crate) fn judged(&self) -> Vec<bool> {
-        self.all.iter().filter(|judge| judge.named).map(|judge| judge.oracle.judged() > 0).collect()
-    }
-
-    /// One more.
-    pub(crate) fn add(&mut self, oracle: Box<dyn Oracle>, named: bool) {
-        let kinds = oracle.kinds();
-        self.kinds = self.kinds | kinds;
-        let place = self.all.len() as u32;
-        kinds.each().for_each(|kind| self.by_kind[kind.number()].push(place));
-        self.all.push(Judge { oracle, named });
     }
 }
 
@@ -384,13 +344,7 @@ impl State {
         self.fresh.clear();
         self.doomed.clear();
         self.pending_mains.clear();
-        self.judges.violation = None;
-        if let Some(recording) = &mut self.judges.recording {
-            recording.clear();
-        }
-        for judge in &mut self.judges.all {
-            judge.oracle.begin();
-        }
+        self.judges.begin(self.footprint.is_some());
     }
 
     /// The number of a name.
@@ -404,32 +358,34 @@ impl State {
     }
 
     /// Whether anybody would look at an event of this kind.
+    #[inline(always)]
     pub(crate) fn wants(&self, kinds: Kinds) -> bool {
-        self.judges.kinds.meets(kinds)
+        self.judges.want(kinds)
     }
 
     /// Tells everybody who watches what happened.
     #[inline(always)]
     pub(crate) fn emit(&mut self, pid: Pid, task: Option<TaskId>, what: What) {
-        let kind = what.kind();
+        let kind = what.part();
         if self.wants(kind) {
-            self.touch_oracles(kind);
             let event = Event { step: self.step, at: self.clock, process: pid, task, what };
             self.pass_on(kind, &event);
-            if let Some(recording) = &mut self.judges.recording {
-                recording.push(event);
-            }
         }
     }
 
+    /// What oracles may look at.
+    pub(crate) fn view(&self) -> KernelView<'_> {
+        let (kernel, hosts, tasks, clock) = (&self.kernel, &*self.hosts, &*self.tasks, self.clock);
+        KernelView { kernel, hosts, tasks, clock, locks: &self.judges.locks }
+    }
+
     /// To whoever watches for that kind.
+    #[inline(never)]
     fn pass_on(&mut self, kind: Kinds, event: &Event) {
-        let view = KernelView { kernel: &self.kernel, hosts: &self.hosts, tasks: &self.tasks, clock: self.clock };
-        for &place in &self.judges.by_kind[kind.number()] {
-            if let Err(violation) = self.judges.all[place as usize].oracle.on(event, &view) {
-                self.judges.violation.get_or_insert(violation);
-            }
+        if self.footprint.is_some() {
+            self.touch_oracles(kind);
         }
+        self.judges.tell(kind, event, &self.kernel, &self.hosts, &self.tasks, self.clock);
     }
 
     /// The same for what is costly to say: only if anybody wants to know.

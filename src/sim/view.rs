@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::kernel::{DescriptorView, Kernel, Pid};
 use super::state::{Host, Phase, Task, TaskId};
+use crate::oracle::HeldLocks;
 use crate::world::{LockMode, Thread};
 
 /// The simulated machine at one instant, read-only.
@@ -12,6 +13,8 @@ pub struct KernelView<'a> {
     pub(crate) hosts: &'a [Host],
     pub(crate) tasks: &'a [Task],
     pub(crate) clock: Duration,
+    /// Who holds what, from what the oracles were told.
+    pub(crate) locks: &'a HeldLocks,
 }
 
 /// A held lock.

@@ -25,7 +25,7 @@ pub struct Event {
 
 /// A set of kinds of events.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub struct Kinds(u16);
+pub struct Kinds(u32);
 
 impl Kinds {
     /// No kind.
@@ -33,58 +33,97 @@ impl Kinds {
     /// Descriptors are made.
     pub const OPENED: Kinds = Kinds(1);
     /// Descriptors are closed.
-    pub const CLOSED: Kinds = Kinds(1024);
+    pub const CLOSED: Kinds = Kinds(1 << 1);
     /// Both.
-    pub const DESCRIPTORS: Kinds = Kinds(1 | 1024);
+    pub const DESCRIPTORS: Kinds = Self::OPENED.and(Self::CLOSED);
     /// Locks are asked for, granted, refused, released.
-    pub const LOCKS: Kinds = Kinds(2);
+    pub const LOCKS: Kinds = Self::LOCK_WAITS.and(Self::LOCKED).and(Self::LOCK_REFUSED).and(Self::UNLOCKED);
     /// Names appear, move, vanish.
-    pub const NAMES: Kinds = Kinds(4);
+    pub const NAMES: Kinds = Kinds(1 << 2);
     /// Content is read, written, truncated.
-    pub const CONTENT: Kinds = Kinds(8);
+    pub const CONTENT: Kinds = Kinds(1 << 3);
     /// Processes start and end.
-    pub const PROCESSES: Kinds = Kinds(16);
+    pub const PROCESSES: Kinds = Self::STARTED.and(Self::FORKED).and(Self::ENDED);
     /// Tasks start.
-    pub const TASK_STARTS: Kinds = Kinds(512);
+    pub const TASK_STARTS: Kinds = Kinds(1 << 4);
     /// Tasks end.
-    pub const TASK_ENDS: Kinds = Kinds(2048);
+    pub const TASK_ENDS: Kinds = Kinds(1 << 5);
     /// Both.
-    pub const TASKS: Kinds = Kinds(512 | 2048);
+    pub const TASKS: Kinds = Self::TASK_STARTS.and(Self::TASK_ENDS);
     /// Processes and tasks start and end.
-    pub const LIVES: Kinds = Kinds(16 | 512 | 2048);
+    pub const LIVES: Kinds = Self::PROCESSES.and(Self::TASKS);
     /// Permits, mutexes, notifications.
-    pub const MEMORY: Kinds = Kinds(32);
+    pub const MEMORY: Kinds = Kinds(1 << 6);
     /// Regions and notes.
-    pub const REMARKS: Kinds = Kinds(64);
+    pub const REMARKS: Kinds = Kinds(1 << 7);
     /// Calls that failed.
-    pub const FAILURES: Kinds = Kinds(128);
+    pub const FAILURES: Kinds = Kinds(1 << 8);
     /// Time passed, a choice was made, attributes were looked at.
-    pub const OTHER: Kinds = Kinds(256);
+    pub const OTHER: Kinds = Kinds(1 << 9);
     /// Every kind.
-    pub const ALL: Kinds = Kinds(4095);
-    /// How many there are.
-    pub(crate) const COUNT: usize = 12;
+    pub const ALL: Kinds = Kinds((1 << Self::PARTS) - 1);
+    /// How many parts of kinds there are.
+    pub(crate) const PARTS: usize = 17;
+
+    // Parts of the kinds of which most events are, for those who [attend](crate::Oracle::attends) to less than a kind.
+    /// `LockWait`.
+    pub(crate) const LOCK_WAITS: Kinds = Kinds(1 << 10);
+    /// `Lock`.
+    pub(crate) const LOCKED: Kinds = Kinds(1 << 11);
+    /// `LockRefused`.
+    pub(crate) const LOCK_REFUSED: Kinds = Kinds(1 << 12);
+    /// `Unlock` and `LockLost`.
+    pub(crate) const UNLOCKED: Kinds = Kinds(1 << 13);
+    /// `Started`.
+    pub(crate) const STARTED: Kinds = Kinds(1 << 14);
+    /// `Forked`.
+    pub(crate) const FORKED: Kinds = Kinds(1 << 15);
+    /// `Ending` and `Ended`.
+    pub(crate) const ENDED: Kinds = Kinds(1 << 16);
+
+    /// No event of its own: with this one, whoever has a lock has done the first thing under it. See
+    /// [`PathExclusion`](crate::oracle::PathExclusion).
+    pub(crate) const OWNED: Kinds = Kinds(1 << Self::PARTS);
+    /// What may be such a thing.
+    pub(crate) const ACTS: Kinds = Self::LOCK_WAITS
+        .and(Self::LOCKED)
+        .and(Self::OPENED)
+        .and(Self::NAMES)
+        .and(Self::CONTENT)
+        .and(Self::FORKED)
+        .and(Self::REMARKS);
+
+    const fn and(self, other: Kinds) -> Kinds {
+        Kinds(self.0 | other.0)
+    }
 
     /// Whether the two sets share a kind.
+    #[inline(always)]
     pub fn meets(self, other: Kinds) -> bool {
         self.0 & other.0 != 0
     }
 
-    /// The number of a single kind, below [`COUNT`](Kinds::COUNT).
+    /// The number of a single part, below [`PARTS`](Kinds::PARTS).
     pub(crate) fn number(self) -> usize {
         self.0.trailing_zeros() as usize
     }
 
-    /// Its kinds, one at a time.
-    pub(crate) fn each(self) -> impl Iterator<Item = Kinds> {
-        (0..Self::COUNT).map(|number| Kinds(1 << number)).filter(move |kind| kind.meets(self))
+    /// Its parts, one at a time.
+    pub(crate) fn parts(self) -> impl Iterator<Item = Kinds> {
+        (0..Self::PARTS).map(|number| Kinds(1 << number)).filter(move |part| part.meets(self))
+    }
+
+    /// Whether everything of the other set is in this one.
+    pub(crate) fn contains(self, other: Kinds) -> bool {
+        self.0 & other.0 == other.0
     }
 }
 
 impl BitOr for Kinds {
     type Output = Kinds;
+    #[inline(always)]
     fn bitor(self, other: Kinds) -> Kinds {
-        Kinds(self.0 | other.0)
+        self.and(other)
     }
 }
 
@@ -199,7 +238,7 @@ pub enum What {
 
 impl What {
     /// The kind it is of.
-    #[inline]
+    #[inline(always)]
     pub fn kind(&self) -> Kinds {
         use What::*;
         match self {
@@ -216,6 +255,22 @@ impl What {
             Entered { .. } | Left { .. } | Note { .. } => Kinds::REMARKS,
             Failed { .. } => Kinds::FAILURES,
             Stat { .. } | ReadDir { .. } | Slept | TimedOut | Chose { .. } => Kinds::OTHER,
+        }
+    }
+
+    /// The part of its kind that it is of.
+    #[inline(always)]
+    pub(crate) fn part(&self) -> Kinds {
+        use What::*;
+        match self {
+            LockWait { .. } => Kinds::LOCK_WAITS,
+            Lock { .. } => Kinds::LOCKED,
+            LockRefused { .. } => Kinds::LOCK_REFUSED,
+            LockLost { .. } | Unlock { .. } => Kinds::UNLOCKED,
+            Started { .. } => Kinds::STARTED,
+            Forked { .. } => Kinds::FORKED,
+            Ending { .. } | Ended { .. } => Kinds::ENDED,
+            _ => self.kind(),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! What each oracle means: for every one a *mutant* that it catches, and a near-twin, as little different as possible, that it lets
 //! pass. And what every class of deadlock looks like, and corners of the machine that once were bugs.
 
+mod attention;
 mod avoidable_wait;
 mod blocking;
 mod builds;

@@ -138,15 +138,13 @@ impl State {
     }
 
     /// An event of these kinds was told: whoever remembers it is touched.
+    #[cold]
     pub(crate) fn touch_oracles(&mut self, kind: Kinds) {
-        if self.footprint.is_none() {
-            return;
-        }
         // Who looks at one half may look at what the other one has changed: how many are open.
         let halves = [Kinds::DESCRIPTORS, Kinds::TASKS, Kinds::LIVES];
         let kind = halves.into_iter().filter(|whole| whole.meets(kind)).fold(kind, |kind, whole| kind | whole);
         for at in 0..self.judges.all.len() {
-            if self.judges.all[at].oracle.kinds().meets(kind) {
+            if self.judges.all[at].kinds.meets(kind) {
                 self.touch(Resource::Oracle(at as u32), Access::Write);
             }
         }

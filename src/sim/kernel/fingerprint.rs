@@ -17,6 +17,13 @@ pub(crate) struct Labels {
     descriptions: Vec<u64>,
 }
 
+impl Labels {
+    /// What a description is called.
+    pub(crate) fn description(&self, ofd: u64) -> u64 {
+        self.descriptions[ofd as usize]
+    }
+}
+
 impl Kernel {
     /// Somebody remembers this inode number from now on: what it stands for is no matter of names any more.
     pub(crate) fn learn(&mut self, number: u64) {

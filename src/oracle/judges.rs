@@ -1,0 +1,181 @@
+//! All oracles of a scenario, and what each of them is told.
+//!
+//! Executions are run by the hundred thousand a second, and most of what happens in one matters to nobody as things stand: a write, say,
+//! only to those who wait for the first act under a lock. So an event is not even made unless somebody
+//! [attends](super::Oracle::attends) to it now, and it goes to nobody else.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::held::HeldLocks;
+use super::{Oracle, Violation};
+use crate::sim::KernelView;
+use crate::sim::kernel::Kernel;
+use crate::sim::state::{Host, Task};
+use crate::world::{Event, Kinds};
+
+/// One who watches.
+pub(crate) struct Judge {
+    pub(crate) oracle: Box<dyn Oracle>,
+    /// The scenario names it: it must have something to judge.
+    pub(crate) named: bool,
+    /// What it asks for.
+    pub(crate) kinds: Kinds,
+    /// Whether what of that can matter to it changes.
+    varies: bool,
+}
+
+/// Those who watch.
+#[derive(Default)]
+pub(crate) struct Judges {
+    pub(crate) all: Vec<Judge>,
+    /// Who asks for a part of a kind, by its number: places in the list of all.
+    by_part: [Vec<u32>; Kinds::PARTS],
+    /// What can matter to each now, by its place.
+    attends: Vec<Kinds>,
+    /// What any of them asks for.
+    kinds: Kinds,
+    /// What must be told whether or not it matters to anybody.
+    always: Kinds,
+    /// That, and what any of them attends to now.
+    asked: Kinds,
+    /// And what may be the first act under a lock.
+    attended: Kinds,
+    /// Whether anybody wants to know of those.
+    follow_acts: bool,
+    /// Kept for all of them, if any asks for what happens to locks.
+    pub(crate) locks: HeldLocks,
+    pub(crate) recording: Option<Vec<Event>>,
+    pub(crate) violation: Option<Violation>,
+}
+
+impl Judges {
+    /// What the execution has shown that counts together with others, oracle by oracle.
+    pub(crate) fn evidence(&self) -> impl Iterator<Item = Vec<Arc<str>>> {
+        self.all.iter().map(|judge| judge.oracle.evidence())
+    }
+
+    /// For each oracle that the scenario names, whether it has had anything to judge.
+    pub(crate) fn judged(&self) -> Vec<bool> {
+        self.all.iter().filter(|judge| judge.named).map(|judge| judge.oracle.judged() > 0).collect()
+    }
+
+    /// One more.
+    pub(crate) fn add(&mut self, oracle: Box<dyn Oracle>, named: bool) {
+        let (kinds, attends) = (oracle.kinds(), oracle.attends());
+        let (varies, attends) = (attends.is_some(), attends.unwrap_or(kinds));
+        self.kinds = self.kinds | kinds;
+        self.follow_acts |= kinds.contains(Kinds::OWNED);
+        let place = self.all.len() as u32;
+        kinds.parts().for_each(|part| self.by_part[part.number()].push(place));
+        self.all.push(Judge { oracle, named, kinds, varies });
+        self.attends.push(attends);
+        self.attend_always(false);
+    }
+
+    /// Whether anybody remembers who holds which lock.
+    pub(crate) fn follow_locks(&self) -> bool {
+        self.kinds.contains(Kinds::LOCKS)
+    }
+
+    /// Forgets the last execution. `footprints`: whatever an oracle asks for makes steps depend on each other, whether it matters to it
+    /// or not, since in another order it might.
+    pub(crate) fn begin(&mut self, footprints: bool) {
+        self.violation = None;
+        self.locks.clear();
+        if let Some(recording) = &mut self.recording {
+            recording.clear();
+        }
+        for (judge, attends) in self.all.iter_mut().zip(&mut self.attends) {
+            judge.oracle.begin();
+            judge.look_up(attends);
+        }
+        self.attend_always(footprints);
+    }
+
+    fn attend_always(&mut self, footprints: bool) {
+        self.always = if footprints { self.kinds } else { Kinds::NONE };
+        if self.follow_locks() {
+            self.always = self.always | Kinds::LOCKED | Kinds::UNLOCKED;
+        }
+        if self.recording.is_some() {
+            self.always = Kinds::ALL;
+        }
+        self.gather();
+    }
+
+    fn gather(&mut self) {
+        self.asked = self.attends.iter().fold(self.always, |all, attends| all | *attends);
+        self.attended = self.asked | self.under_locks();
+    }
+
+    /// What can be the first act under a lock, or make one of it.
+    fn under_locks(&self) -> Kinds {
+        if self.follow_acts { self.locks.attends() } else { Kinds::NONE }
+    }
+
+    /// Whether anybody would look at an event of this kind.
+    #[inline(always)]
+    pub(crate) fn want(&self, kinds: Kinds) -> bool {
+        self.attended.meets(kinds)
+    }
+
+    /// Tells of an event whoever attends to that part of a kind. The lock of which it tells is held if it was granted, and still is if it
+    /// has ended.
+    #[inline]
+    pub(crate) fn tell(
+        &mut self,
+        part: Kinds,
+        event: &Event,
+        kernel: &Kernel,
+        hosts: &[Host],
+        tasks: &[Task],
+        clock: Duration,
+    ) {
+        let (mut told, mut changed) = (part, false);
+        if part.meets(Kinds::LOCKED) {
+            self.locks.locked(event);
+        }
+        if self.follow_acts && part.meets(Kinds::ACTS) && self.locks.acts(event, tasks) {
+            told = told | Kinds::OWNED;
+        }
+        let view = KernelView { kernel, hosts, tasks, clock, locks: &self.locks };
+        for &place in &self.by_part[part.number()] {
+            let attends = &mut self.attends[place as usize];
+            if attends.meets(told) {
+                let judge = &mut self.all[place as usize];
+                if let Err(violation) = judge.oracle.on(event, &view) {
+                    self.violation.get_or_insert(violation);
+                }
+                changed |= judge.look_up(attends);
+            }
+        }
+        if changed {
+            self.gather();
+        }
+        if told.meets(Kinds::LOCKED | Kinds::UNLOCKED | Kinds::NAMES | Kinds::OWNED) {
+            if part.meets(Kinds::UNLOCKED) {
+                self.locks.unlocked(event);
+            }
+            if told.meets(Kinds::NAMES | Kinds::OWNED) {
+                self.locks.acted(event);
+            }
+            self.attended = self.asked | self.under_locks();
+        }
+        if let Some(recording) = &mut self.recording {
+            recording.push(event.clone());
+        }
+    }
+}
+
+impl Judge {
+    /// Asks it anew what matters to it. Whether that has changed.
+    #[inline(always)]
+    fn look_up(&self, attends: &mut Kinds) -> bool {
+        if !self.varies {
+            return false;
+        }
+        let before = std::mem::replace(attends, self.oracle.attends().unwrap_or(self.kinds));
+        *attends != before
+    }
+}
