@@ -75,7 +75,7 @@ type Program = Vec<Vec<Vec<(u8, usize)>>>;
 
 /// Processes, their tasks, their calls.
 fn program(processes: &Program) -> Scenario {
-    let mut scene = scenario("calls").workers(2).leaks_allowed().lost_locks(1);
+    let mut scene = scenario("calls").workers(2).leaks_allowed();
     for (number, tasks) in processes.iter().enumerate() {
         let tasks = tasks.clone();
         scene = scene.process(&format!("p{number}"), move |world: SimWorld| {
