@@ -253,7 +253,8 @@ fn contest(size: Size) -> Scenario {
 }
 
 fn ours(scene: &Scenario, method: Method, most: u64) -> Option<Found> {
-    let strategy = Strategy { method, ..Strategy::exhaustive() }.schedules(most);
+    // Not `Strategy::exhaustive()`, which would first look for small counterexamples.
+    let strategy = Strategy { method, ..Strategy::default() }.schedules(most);
     let (found, seconds) = timed(|| scene.explore(strategy));
     let exhausted = match found.verdict {
         Verdict::Upheld { exhaustive, .. } => exhaustive,
