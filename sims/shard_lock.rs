@@ -154,6 +154,7 @@ pub(crate) fn policies() -> Vec<Policy> {
             .upheld(size(2), tidy(locked(2, &[KEY], 1)))
             .upheld([("processes", 1), ("keys", 2), ("tasks", 2)], two_tasks)
             .upheld([("processes", 2), ("keys", 2)], tidy(locked(2, &[KEY, "wheels/other"], 1)))
+            .upheld([("processes", 2), ("tasks", 2)], tidy(locked(2, &[KEY, KEY], 2)))
             .upheld([("processes", 1), ("readers", 1)], reader)
             .upheld([("processes", 1), ("kills", 1)], locked(1, &[KEY], 1).kill("install1"))
             .upheld([("processes", 2), ("kills", 1)], locked(2, &[KEY], 1).kill("install1")),

@@ -70,8 +70,10 @@ fn an_oracle_that_names_processes_switches_it_off() {
 fn logs(scene: Scenario, method: Method) -> BTreeSet<String> {
     let logs = Arc::new(Mutex::new(BTreeSet::new()));
     let into = logs.clone();
-    let scene = scene
-        .finally("it is noted", move |fs| into.lock().unwrap().insert(fs.read("/log").text().into_owned()) || true);
+    let scene = scene.finally("it is noted", move |fs| {
+        into.lock().unwrap().insert(fs.read("/log").text().into_owned());
+        true
+    });
     let found = scene.explore(Strategy { method, ..Strategy::exhaustive() });
     assert!(matches!(found.verdict, Verdict::Upheld { exhaustive: true, .. }), "{:?}", found.verdict);
     std::mem::take(&mut *logs.lock().unwrap())

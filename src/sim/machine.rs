@@ -140,6 +140,7 @@ impl Machine {
     }
 
     /// Loads the plan and lets every process come to its first announcements.
+    #[cfg(any(feature = "shuttle", feature = "loom"))]
     pub(crate) fn begin(&mut self, plan: &Plan) {
         self.load(plan);
         self.catching(|machine| machine.start(plan));
