@@ -13,6 +13,7 @@ use super::kernel::Pid;
 use super::operation::{Op, OpId, Outcome, Owner, Pending, Ret, Stage};
 use super::state::{Phase, State, TaskId};
 use super::symmetry::Ranks;
+use crate::oracle::Oracle;
 use crate::world::Thread;
 
 /// A 64-bit hasher with a strong finish; the same on every machine, unlike the standard one, whose algorithm may change.
@@ -138,10 +139,11 @@ impl State {
     fn fingerprint_and_ranks(&self) -> Option<(u128, Ranks)> {
         let mut names = self.kernel.names_by_path();
         let ranks = self.ranks(&names);
-        let renamed = self.feed_oracles(&|pid| ranks.of(pid), true);
-        let (ranks, oracles) = match renamed {
-            Some(oracles) => (ranks, oracles),
-            None => (Ranks::default(), self.feed_oracles(&|pid| pid, false)?),
+        let renamed =
+            ranks.as_ref().and_then(|ranks| self.feed_oracles(|oracle| oracle.state_as(&|pid| ranks.of(pid))));
+        let (ranks, oracles) = match ranks.zip(renamed) {
+            Some(under_ranks) => under_ranks,
+            None => (Ranks::default(), self.feed_oracles(|oracle| oracle.state())?),
         };
         self.kernel.name_what_is_open(&mut names, &ranks);
         let mut state = Wide::new();
@@ -170,11 +172,10 @@ impl State {
     }
 
     /// What the oracles remember. `None` if one of them does not tell, or not under other names.
-    fn feed_oracles(&self, renamed: &dyn Fn(Pid) -> Pid, under_ranks: bool) -> Option<u128> {
+    fn feed_oracles(&self, told: impl Fn(&dyn Oracle) -> Option<u64>) -> Option<u128> {
         let mut state = Wide::new();
         for judge in &self.judges.all {
-            let told = if under_ranks { judge.oracle.state_as(renamed) } else { judge.oracle.state() };
-            told?.hash(&mut state);
+            told(&*judge.oracle)?.hash(&mut state);
         }
         Some(state.wide())
     }

@@ -34,11 +34,11 @@ impl Ranks {
 }
 
 impl State {
-    /// Gives those who are alike their ranks, and the others none.
-    pub(super) fn ranks(&self, names: &Labels) -> Ranks {
+    /// Gives those who are alike their ranks, and the others none. Nothing, if nobody is.
+    pub(super) fn ranks(&self, names: &Labels) -> Option<Ranks> {
         let alike = |pid: &usize| self.alike.get(*pid).copied().flatten();
         if self.alike.iter().all(Option::is_none) {
-            return Ranks::default();
+            return None;
         }
         let mut ranks: Vec<Pid> = (0..self.alike.len() as Pid).collect();
         let colours: Vec<u64> = ranks.iter().map(|&pid| self.colour(names, pid)).collect();
@@ -50,7 +50,7 @@ impl State {
             class.iter().zip(by_colour).for_each(|(&rank, pid)| ranks[pid] = rank as Pid);
             left = others;
         }
-        Ranks { ranks }
+        Some(Ranks { ranks })
     }
 
     /// What a process has come to, without a word about which it is.
