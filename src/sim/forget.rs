@@ -13,8 +13,6 @@ use std::hash::Hash;
 use std::pin::pin;
 use std::task::Poll;
 
-use smallvec::SmallVec;
-
 use super::SimWorld;
 use super::fingerprint::{hash, mix};
 use super::state::{State, TaskId};
@@ -29,12 +27,19 @@ pub(crate) struct Forgetting {
     /// Another future of the task has moved: nothing is forgotten until all have ended.
     spoiled: bool,
     /// Inode numbers that it has seen since the first of them began.
-    learnt: SmallVec<[u64; 4]>,
+    learnt: Vec<u64>,
     /// How many operations it has forgotten.
     pub(crate) operations: u32,
 }
 
 impl Forgetting {
+    /// A task begins.
+    pub(crate) fn begin_task(&mut self) {
+        let Forgetting { open, inside, spoiled, learnt, operations } = self;
+        (*open, *inside, *spoiled, *operations) = (0, 0, false, 0);
+        learnt.clear();
+    }
+
     /// Whether the task is about to forget something.
     #[inline]
     pub(crate) fn is_open(&self) -> bool {
