@@ -183,6 +183,30 @@ fn tasks_that_begin_otherwise_are_as_good_as_any() {
     assert_eq!(states(&tasks(Some(2)).alike_tasks("others ")), states(&tasks(Some(2))));
 }
 
+/// Waiting for one after the other tells them apart.
+#[test]
+fn who_waits_for_one_of_those_that_are_alike_is_found_out() {
+    let scene = |together: bool| {
+        let body = move |world: SimWorld| async move {
+            let spawn = |n| {
+                let own = world.clone();
+                world.spawn(&format!("same {n}"), async move { own.yield_now().await })
+            };
+            let mut all: Vec<_> = (0..2).map(spawn).collect();
+            if together {
+                world.join_all(&mut all).await;
+            } else {
+                for task in all {
+                    task.await.ok();
+                }
+            }
+        };
+        scenario("joined").process("p", body).alike_tasks("same ")
+    };
+    scene(false).explore(Strategy::exhaustive()).assert_violated(ViolationKind::Panic);
+    scene(true).explore(Strategy::exhaustive()).assert_exhausted();
+}
+
 /// Another type of future is another body, whatever it is called.
 #[test]
 fn tasks_of_two_bodies_are_not_alike_under_one_name() {

@@ -183,9 +183,10 @@ impl Scenario {
     }
 
     /// Tasks of one process are alike if one task has spawned them, their names begin like that, and their futures are of one type: what
-    /// they have captured is the same in each, none of them knows which it is, and who waits for them waits for all
-    /// ([`join_all`](crate::world::Tasks::join_all)). An exhaustive search then takes states that differ only in which of them is which for
-    /// one. Those that begin with different operations are not alike, which is a violation; that they differ later nobody sees.
+    /// they have captured is the same in each, none of them knows which it is, nobody aborts one of them and not the others, and who waits
+    /// for them waits for all together ([`join_all`](crate::world::Tasks::join_all)). An exhaustive search then takes states that differ only in
+    /// which of them is which for one. It is a violation if they begin with different operations, or if one is waited for without the others;
+    /// that they differ later nobody sees.
     ///
     /// Where a task may be cancelled, it changes nothing.
     pub fn alike_tasks(mut self, named: &str) -> Self {

@@ -398,6 +398,7 @@ impl State {
         let joiner = self.current();
         self.note_strand(joiner);
         let tasks: SmallVec<[TaskId; 8]> = tasks.collect();
+        self.check_joined(&tasks);
         tasks.iter().for_each(|&task| self.touch(Resource::End(task), Access::Await));
         let ended: SmallVec<[TaskId; 8]> = tasks.into_iter().filter(|&task| self.has_ended(task)).collect();
         self.remember_ends(joiner, &ended);

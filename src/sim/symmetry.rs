@@ -199,6 +199,22 @@ impl State {
         }
     }
 
+    /// The running task waits for these: for all of those that are alike, or for none.
+    ///
+    /// # Panics
+    /// If it does not.
+    pub(super) fn check_joined(&self, joined: &[TaskId]) {
+        let alone = |task: &TaskId| {
+            let alike = self.tasks[*task as usize].alike;
+            let mut others = (0..).zip(&self.tasks).filter(|(_, other)| other.alike == alike && !other.is_over());
+            alike.is_some() && others.any(|(other, _)| !joined.contains(&other))
+        };
+        assert!(
+            !joined.iter().any(alone),
+            "a task is waited for without those that it is declared to be like: see Scenario::alike_tasks"
+        );
+    }
+
     /// What tasks are called if those that are alike are named in the order of what each has come to. Nothing, if that changes nothing.
     fn labels_of_alike(&self) -> Option<Vec<u64>> {
         let alive = |task: &Task| !task.is_over() && self.hosts[task.pid as usize].alive;

@@ -34,7 +34,7 @@ impl Program {
         use Theme::*;
         let theme = dice.of(&[Locks, Names, Memory, Descriptors, Everything]);
         let (processes, tasks) = dice.of(&[(1, 2), (1, 2), (1, 3), (2, 0), (2, 0), (3, 0), (2, 1), (2, 2)]);
-        let all = 5 / (processes * tasks.max(1)).min(3);
+        let all = [6, 4, 2, 2][processes * tasks.max(1) - 1];
         let mut steps = |count: usize| {
             let mut steps: Vec<Step> = (0..count).map(|_| anonymous(step(&mut dice, theme, true))).collect();
             if dice.below(3) == 0 {
@@ -145,7 +145,7 @@ async fn main(world: SimWorld, program: Program, logs: Logs) {
 fn random_programs_come_to_the_same_whoever_is_who() {
     // A longer run: FLOCKSTEP_PROGRAMS=100000 cargo test --release --test tests whoever_is_who -- --nocapture
     #[expect(clippy::disallowed_methods, reason = "how long a test runs is asked of the real environment")]
-    let count = std::env::var("FLOCKSTEP_PROGRAMS").ok().and_then(|n| n.parse().ok()).unwrap_or(300);
+    let count = std::env::var("FLOCKSTEP_PROGRAMS").ok().and_then(|n| n.parse().ok()).unwrap_or(2_500);
     let [mut compared, mut violated, mut fewer, mut all, mut some] = [0u64; 5];
     for program in (0..count).map(Program::random) {
         let (each_by_itself, states) = program.outcome(false);

@@ -52,6 +52,9 @@ impl<T: Send + 'static> Future for SimJoining<T> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let SimJoining { claim, op } = &mut *self;
         let mut machine = claim.world.machine();
+        if op.is_none() {
+            machine.check_joined(&[claim.task]);
+        }
         let ended = match *op {
             Some(id) => machine.fetch(id, cx.waker()).is_some(),
             None => match machine.announce(&Op::Join { task: claim.task, group: 0 }, cx.waker()) {
