@@ -5,9 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use flockstep::world::*;
-use flockstep::{
-    KernelView, Method, Oracle, Scenario, SimWorld, Strategy, Time, Verdict, Violation, ViolationKind, scenario,
-};
+use flockstep::{Method, Scenario, SimWorld, Strategy, Time, Verdict, ViolationKind, scenario};
 use proptest::prelude::{Just, ProptestConfig, prop, prop_assert, prop_assert_eq, prop_assume, prop_oneof, proptest};
 use proptest::strategy::Strategy as Generator;
 
@@ -111,31 +109,24 @@ pub(crate) fn step() -> impl Generator<Value = Step> {
     ]
 }
 
-/// What every execution comes to: the files and their contents.
+/// What executions come to: the files and their contents.
+#[derive(Clone, Default)]
 struct Ends(Arc<Mutex<BTreeSet<String>>>);
 
-impl Oracle for Ends {
-    fn name(&self) -> &str {
-        "ends"
+impl Ends {
+    /// The scenario, with a note of how each of its executions ends.
+    fn of(&self, scene: &Scenario) -> Scenario {
+        let ends = self.0.clone();
+        scene.clone().finally("ends are noted", move |kernel| {
+            let names = kernel.list("/").into_iter();
+            let end: Vec<_> = names.map(|name| (kernel.read(&format!("/{name}")).text().into_owned(), name)).collect();
+            ends.lock().unwrap().insert(format!("{end:?}"));
+            true
+        })
     }
-    fn kinds(&self) -> Kinds {
-        Kinds::NONE
-    }
-    fn begin(&mut self) {}
-    fn on(&mut self, _: &Event, _: &KernelView<'_>) -> std::result::Result<(), Violation> {
-        Ok(())
-    }
-    fn finish(&mut self, kernel: &KernelView<'_>) -> std::result::Result<(), Violation> {
-        let names = kernel.list("/").into_iter();
-        let end: Vec<_> = names.map(|name| (kernel.read(&format!("/{name}")).text().into_owned(), name)).collect();
-        self.0.lock().unwrap().insert(format!("{end:?}"));
-        Ok(())
-    }
-    fn state(&self) -> Option<u64> {
-        Some(0)
-    }
-    fn judged(&self) -> u64 {
-        1
+
+    fn seen(&self) -> BTreeSet<String> {
+        self.0.lock().unwrap().clone()
     }
 }
 
@@ -167,16 +158,13 @@ pub(crate) fn scene(programs: &[Vec<Vec<Step>>], workers: u32, kill: bool, cance
 }
 
 fn explored(scene: &Scenario, cache: bool) -> (Verdict, BTreeSet<String>, u64) {
-    let ends = Arc::new(Mutex::new(BTreeSet::new()));
-    let into = ends.clone();
-    let scene = scene.clone().oracle(move || Ends(into.clone()));
+    let ends = Ends::default();
     let strategy = Strategy {
         method: Method::Dfs { cache },
         ..Strategy::dfs(if cfg!(feature = "exhaustive") { 30_000 } else { 5_000 })
     };
-    let exploration = scene.explore(strategy);
-    let ends = ends.lock().unwrap().clone();
-    (exploration.verdict, ends, exploration.executions)
+    let exploration = ends.of(scene).explore(strategy);
+    (exploration.verdict, ends.seen(), exploration.executions)
 }
 
 /// How many random programs a test tries.
@@ -212,12 +200,9 @@ fn a_seed_is_a_schedule() {
     let steps = vec![Step::Append(0), Step::Copy(0, 1), Step::Yield, Step::Append(1)];
     let scene = scene(&[vec![steps.clone(), steps.clone()], vec![steps]], 1, true, true);
     let story = |seed| {
-        let ends = Arc::new(Mutex::new(BTreeSet::new()));
-        let into = ends.clone();
-        let watched = scene.clone().oracle(move || Ends(into.clone()));
-        let exploration = watched.explore(Strategy::random(50).seed(seed));
-        let ends = ends.lock().unwrap().clone();
-        (exploration.steps, ends)
+        let ends = Ends::default();
+        let exploration = ends.of(&scene).explore(Strategy::random(50).seed(seed));
+        (exploration.steps, ends.seen())
     };
     assert_eq!(story(7), story(7));
     assert_ne!(story(7), story(8));

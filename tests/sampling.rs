@@ -140,41 +140,15 @@ async fn add(world: &SimWorld, byte: u8) -> Result<()> {
     world.close(file).await
 }
 
-/// Whether the list is whole at the end: how often, and how often not.
-struct Lost {
-    of: usize,
-    seen: Seen,
-}
-
-impl Oracle for Lost {
-    fn name(&self) -> &str {
-        "lost"
-    }
-    fn kinds(&self) -> Kinds {
-        Kinds::NONE
-    }
-    fn begin(&mut self) {}
-    fn on(&mut self, _: &Event, _: &KernelView<'_>) -> std::result::Result<(), Violation> {
-        Ok(())
-    }
-    fn finish(&mut self, kernel: &KernelView<'_>) -> std::result::Result<(), Violation> {
-        let word = if kernel.read("/list").bytes().len() == self.of { "whole" } else { "lost" };
-        *self.seen.0.lock().unwrap().entry(word.into()).or_default() += 1;
-        Ok(())
-    }
-    fn state(&self) -> Option<u64> {
-        Some(0)
-    }
-    fn judged(&self) -> u64 {
-        1
-    }
-}
-
 /// In how many of that many schedules an update is lost.
 fn losses(scene: &Scenario, of: usize, method: Method, schedules: u64) -> u64 {
     let seen = Seen::default();
     let into = seen.clone();
-    let watched = scene.clone().oracle(move || Lost { of, seen: into.clone() });
+    let watched = scene.clone().finally("losses are counted", move |kernel| {
+        let word = if kernel.read("/list").bytes().len() == of { "whole" } else { "lost" };
+        *into.0.lock().unwrap().entry(word.into()).or_default() += 1;
+        true
+    });
     let exploration = watched.explore(Strategy { method, ..Strategy::random(schedules) });
     exploration.assert_upheld();
     seen.counts().get("lost").copied().unwrap_or(0)

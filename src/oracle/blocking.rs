@@ -101,8 +101,12 @@ impl Oracle for BlockingWhileHeld {
         Kinds::LOCKS | Kinds::PROCESSES | Kinds::TASK_ENDS
     }
     fn attends(&self) -> Option<Kinds> {
-        // Unless somebody blocks, nobody does while somebody else holds something.
-        Some(if self.blocked.is_empty() { Kinds::LOCK_WAITS | Kinds::LOCKED } else { self.kinds() })
+        // Unless somebody blocks, nobody does while somebody else holds something; one lock shows that it is watched.
+        Some(match (self.blocked.is_empty(), self.judged) {
+            (true, 0) => Kinds::LOCK_WAITS | Kinds::LOCKED,
+            (true, _) => Kinds::LOCK_WAITS,
+            (false, _) => self.kinds(),
+        })
     }
     fn begin(&mut self) {
         self.blocked.clear();

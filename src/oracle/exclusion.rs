@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::deed::Deed;
 use super::glob::Memo;
-use super::held::{Held, HeldLocks};
+use super::held::{Act, Held, HeldLocks};
 use super::map::Map;
 use super::{Glob, Oracle, Violation, ViolationKind, state_of};
 use crate::sim::{KernelView, Renamed};
@@ -36,7 +36,7 @@ impl PathExclusion {
 /// Another owner of the path of a lock.
 fn rival<'l>(one: &Held, locks: &'l HeldLocks) -> Option<&'l Held> {
     let shared = |other: &Held| (one.mode, other.mode) == (LockMode::Shared, LockMode::Shared);
-    let mut others = locks.iter().filter(|other| other.description != one.description && other.act.is_some());
+    let mut others = locks.iter().filter(|other| other.description != one.description && other.owned);
     others.find(|other| other.path == one.path && !shared(other))
 }
 
@@ -44,8 +44,8 @@ fn rival<'l>(one: &Held, locks: &'l HeldLocks) -> Option<&'l Held> {
 fn two_owners(other: &Held, one: &Held, kernel: &KernelView<'_>) -> Violation {
     let tell = |held: &Held| {
         let (who, step) = (held.taken.who(kernel), held.taken.step);
-        let acted = held.act.as_ref().map_or(String::new(), |act| format!("{} at step {}", act.what, act.step));
-        format!("{who} locked inode {} at step {step}, and {acted}", held.file.inode)
+        let Act { what, step: acted } = &held.act;
+        format!("{who} locked inode {} at step {step}, and {what} at step {acted}", held.file.inode)
     };
     let (theirs, ours) = (other.taken.who(kernel), one.taken.who(kernel));
     let text = format!("{} has two owners: {theirs} and {ours}", one.path);
@@ -61,7 +61,8 @@ impl Oracle for PathExclusion {
         Kinds::LOCKS | Kinds::OPENED | Kinds::NAMES | Kinds::CONTENT | lives | Kinds::REMARKS | Kinds::OWNED
     }
     fn attends(&self) -> Option<Kinds> {
-        Some(Kinds::OWNED)
+        // One owner shows that it is watched; after that, what matters is a second one.
+        Some(if self.judged == 0 { Kinds::OWNED } else { Kinds::RIVALLED })
     }
     fn begin(&mut self) {}
     fn on(&mut self, _: &Event, kernel: &KernelView<'_>) -> Result<(), Violation> {

@@ -29,8 +29,10 @@ pub(crate) struct Held {
     pub(super) taken: Deed,
     /// The task that has it now: who took it, or, once that has ended, who gets what it leaves.
     pub(super) by: Option<u32>,
-    /// The first that was done under it, if anybody wants to know: it has an owner. See [`PathExclusion`](super::PathExclusion).
-    pub(super) act: Option<Act>,
+    /// Something has been done under it, if anybody wants to know: it has an owner. See [`PathExclusion`](super::PathExclusion).
+    pub(super) owned: bool,
+    /// The first of that.
+    pub(super) act: Act,
     held: bool,
 }
 
@@ -125,14 +127,15 @@ impl HeldLocks {
                 if !Arc::ptr_eq(&place.path, path) {
                     place.path = path.clone();
                 }
-                self.idle += usize::from(!place.held || place.act.is_some());
+                self.idle += usize::from(!place.held || place.owned);
                 self.held += usize::from(!place.held);
-                (place.file, place.mode, place.taken, place.by, place.held) = (file, mode, taken, by, true);
-                place.act = None;
+                (place.file, place.mode, place.taken, place.by) = (file, mode, taken, by);
+                (place.held, place.owned) = (true, false);
             }
             Err(at) => {
                 let path = path.clone();
-                self.insert(at, Held { description, path, file, mode, taken, by, act: None, held: true });
+                let act = Act { what: What::Slept, step: 0 };
+                self.insert(at, Held { description, path, file, mode, taken, by, owned: false, act, held: true });
             }
         }
     }
@@ -150,13 +153,12 @@ impl HeldLocks {
 
     /// A lock has ended.
     #[inline]
-    pub(super) fn unlocked(&mut self, event: &Event) {
-        let What::Unlock { description, .. } = event.what else { return };
+    pub(super) fn unlocked(&mut self, description: u64) {
         if let Ok(at) = self.find(description)
             && std::mem::replace(&mut self.places[at].held, false)
         {
             self.held -= 1;
-            self.idle -= usize::from(self.places[at].act.is_none());
+            self.idle -= usize::from(!self.places[at].owned);
         }
     }
 
@@ -170,15 +172,16 @@ impl HeldLocks {
         }
     }
 
-    /// Somebody does something: under every lock that he has, except where it is about that lock's own path. Whether any of them had no
-    /// owner until now.
+    /// Somebody does something: under every lock that he has, except where it is about that lock's own path. `OWNED` if any of them had no
+    /// owner until now, and `RIVALLED` if its path has another one.
     #[inline]
-    pub(super) fn acts(&mut self, event: &Event, tasks: &[Task]) -> bool {
-        // Most is done by those who are owners already, or while nobody has a lock.
-        self.idle > 0 && self.acts_while_idle(event, tasks)
+    pub(super) fn acts(&mut self, event: &Event, tasks: &[Task]) -> Kinds {
+        // Most is done by those who are owners already, or while nobody has a lock; or it takes the only one there is.
+        let takes_the_only_one = self.held == 1 && matches!(event.what, What::Lock { .. });
+        if self.idle > 0 && !takes_the_only_one { self.acts_while_idle(event, tasks) } else { Kinds::NONE }
     }
 
-    fn acts_while_idle(&mut self, event: &Event, tasks: &[Task]) -> bool {
+    fn acts_while_idle(&mut self, event: &Event, tasks: &[Task]) -> Kinds {
         use What::*;
         let about = match &event.what {
             Open { path, .. } | LockWait { path, .. } | Lock { path, .. } => Some(path),
@@ -186,16 +189,30 @@ impl HeldLocks {
             Link { .. } | MakeDir { .. } | RemoveDir { .. } => None,
             Read { .. } | Write { .. } | Truncate { .. } | Sync { .. } => None,
             Forked { .. } | Entered { .. } | Note { .. } => None,
-            _ => return false,
+            _ => return Kinds::NONE,
         };
-        for place in self.places.iter_mut().filter(|place| place.held && place.act.is_none()) {
+        for place in self.places.iter_mut().filter(|place| place.held && !place.owned) {
             if kin::in_name_of(event, place, tasks) && about != Some(&place.path) {
-                place.act = Some(Act { what: event.what.clone(), step: event.step });
+                place.owned = true;
+                place.act.step = event.step;
+                // It is often what was done there in the last execution.
+                if place.act.what != event.what {
+                    place.act.what = event.what.clone();
+                }
                 self.newly_owned.push(place.description);
             }
         }
+        if self.newly_owned.is_empty() {
+            return Kinds::NONE;
+        }
         self.idle -= self.newly_owned.len();
-        !self.newly_owned.is_empty()
+        let owned = |place: &&Held| place.held && place.owned;
+        let rivalled = |one: &Held| self.iter().filter(owned).filter(|other| other.path == one.path).nth(1).is_some();
+        if self.owners() > 1 && self.newly_owned().any(rivalled) {
+            Kinds::OWNED | Kinds::RIVALLED
+        } else {
+            Kinds::OWNED
+        }
     }
 
     /// The locks that have an owner with the event of which is told.
@@ -208,7 +225,7 @@ impl HeldLocks {
         self.newly_owned.clear();
         let (What::Unlink { path, file } | What::Rename { from: path, file, .. }) = &event.what else { return };
         for place in self.places.iter_mut().filter(|place| place.held && place.taken.process == event.process) {
-            if place.path == *path && place.file == *file && place.act.take().is_some() {
+            if place.path == *path && place.file == *file && std::mem::take(&mut place.owned) {
                 self.idle += 1;
             }
         }
@@ -228,7 +245,7 @@ impl HeldLocks {
         unordered(self.iter(), |held, one| {
             let by = held.by.map_or((names.process(held.taken.process), 0), |by| names.task(by));
             let path = names.path(&held.path);
-            (described(held.description), path, held.mode, by, held.act.is_some()).hash(one);
+            (described(held.description), path, held.mode, by, held.owned).hash(one);
         })
     }
 }
@@ -251,11 +268,6 @@ mod tests {
         event(step, What::Lock { path: path.clone(), descriptor: 3, file, description, mode, blocking: true })
     }
 
-    fn unlock(step: u64, path: &Arc<str>, description: u64) -> Event {
-        let (file, mode) = (FileId { device: 1, inode: step }, LockMode::Shared);
-        event(step, What::Unlock { path: path.clone(), file, description, mode })
-    }
-
     #[test]
     fn it_is_a_sorted_map_whatever_places_are_kept() {
         let (mut locks, mut tree) = (HeldLocks::default(), BTreeMap::new());
@@ -273,14 +285,14 @@ mod tests {
             }
             if n % 5 != 4 {
                 let gone = if n < 100 { n * 3 % 19 } else { description };
-                locks.unlocked(&unlock(n, path, gone));
+                locks.unlocked(gone);
                 assert!(locks.get(gone).is_none());
                 tree.remove(&gone);
             }
             if n % 50 == 49 {
                 let old: Vec<u64> = tree.keys().copied().filter(|description| description % 4 == 0).collect();
                 for gone in old {
-                    locks.unlocked(&unlock(n, path, gone));
+                    locks.unlocked(gone);
                     tree.remove(&gone);
                 }
             }

@@ -12,7 +12,7 @@ use super::{Oracle, Violation};
 use crate::sim::KernelView;
 use crate::sim::kernel::Kernel;
 use crate::sim::state::{Host, Task};
-use crate::world::{Event, Kinds};
+use crate::world::{Event, Kinds, What};
 
 /// One who watches.
 pub(crate) struct Judge {
@@ -21,7 +21,9 @@ pub(crate) struct Judge {
     pub(crate) named: bool,
     /// What it asks for.
     pub(crate) kinds: Kinds,
-    /// Whether what of that can matter to it changes.
+    /// What of that can matter to it now.
+    attends: Kinds,
+    /// Whether that changes.
     varies: bool,
 }
 
@@ -29,10 +31,6 @@ pub(crate) struct Judge {
 #[derive(Default)]
 pub(crate) struct Judges {
     pub(crate) all: Vec<Judge>,
-    /// Who asks for a part of a kind, by its number: places in the list of all.
-    by_part: [Vec<u32>; Kinds::PARTS],
-    /// What can matter to each now, by its place.
-    attends: Vec<Kinds>,
     /// What any of them asks for.
     kinds: Kinds,
     /// What must be told whether or not it matters to anybody.
@@ -66,10 +64,7 @@ impl Judges {
         let (varies, attends) = (attends.is_some(), attends.unwrap_or(kinds));
         self.kinds = self.kinds | kinds;
         self.follow_acts |= kinds.contains(Kinds::OWNED);
-        let place = self.all.len() as u32;
-        kinds.parts().for_each(|part| self.by_part[part.number()].push(place));
-        self.all.push(Judge { oracle, named, kinds, varies });
-        self.attends.push(attends);
+        self.all.push(Judge { oracle, named, kinds, attends, varies });
         self.attend_always(false);
     }
 
@@ -86,9 +81,9 @@ impl Judges {
         if let Some(recording) = &mut self.recording {
             recording.clear();
         }
-        for (judge, attends) in self.all.iter_mut().zip(&mut self.attends) {
+        for judge in &mut self.all {
             judge.oracle.begin();
-            judge.look_up(attends);
+            judge.look_up();
         }
         self.attend_always(footprints);
     }
@@ -96,7 +91,8 @@ impl Judges {
     fn attend_always(&mut self, footprints: bool) {
         self.always = if footprints { self.kinds } else { Kinds::NONE };
         if self.follow_locks() {
-            self.always = self.always | Kinds::LOCKED | Kinds::UNLOCKED;
+            // And of the end of each, but that can be told in a word: see `unlocked`.
+            self.always = self.always | Kinds::LOCKED;
         }
         if self.recording.is_some() {
             self.always = Kinds::ALL;
@@ -105,7 +101,7 @@ impl Judges {
     }
 
     fn gather(&mut self) {
-        self.asked = self.attends.iter().fold(self.always, |all, attends| all | *attends);
+        self.asked = self.all.iter().fold(self.always, |all, judge| all | judge.attends);
         self.attended = self.asked | self.under_locks();
     }
 
@@ -118,6 +114,15 @@ impl Judges {
     #[inline(always)]
     pub(crate) fn want(&self, kinds: Kinds) -> bool {
         self.attended.meets(kinds)
+    }
+
+    /// A lock has ended, and whoever attends to that has been told.
+    #[inline]
+    pub(crate) fn unlocked(&mut self, description: u64) {
+        if self.follow_locks() {
+            self.locks.unlocked(description);
+            self.attended = self.asked | self.under_locks();
+        }
     }
 
     /// Tells of an event whoever attends to that part of a kind. The lock of which it tells is held if it was granted, and still is if it
@@ -133,34 +138,32 @@ impl Judges {
         clock: Duration,
     ) {
         let (mut told, mut changed) = (part, false);
-        if part.meets(Kinds::LOCKED) {
+        if part == Kinds::LOCKED {
             self.locks.locked(event);
         }
-        if self.follow_acts && part.meets(Kinds::ACTS) && self.locks.acts(event, tasks) {
-            told = told | Kinds::OWNED;
+        if self.follow_acts && part.meets(Kinds::ACTS) {
+            told = told | self.locks.acts(event, tasks);
         }
-        let view = KernelView { kernel, hosts, tasks, clock, locks: &self.locks };
-        for &place in &self.by_part[part.number()] {
-            let attends = &mut self.attends[place as usize];
-            if attends.meets(told) {
-                let judge = &mut self.all[place as usize];
+        if self.asked.meets(told) {
+            let view = KernelView { kernel, hosts, tasks, clock, locks: &self.locks };
+            for judge in self.all.iter_mut().filter(|judge| judge.attends.meets(told)) {
                 if let Err(violation) = judge.oracle.on(event, &view) {
                     self.violation.get_or_insert(violation);
                 }
-                changed |= judge.look_up(attends);
+                changed |= judge.look_up();
+            }
+            if changed {
+                self.gather();
             }
         }
-        if changed {
-            self.gather();
-        }
-        if told.meets(Kinds::LOCKED | Kinds::UNLOCKED | Kinds::NAMES | Kinds::OWNED) {
-            if part.meets(Kinds::UNLOCKED) {
-                self.locks.unlocked(event);
-            }
-            if told.meets(Kinds::NAMES | Kinds::OWNED) {
+        match event.what {
+            What::Unlock { description, .. } => self.unlocked(description),
+            _ if told.meets(Kinds::NAMES | Kinds::OWNED) => {
                 self.locks.acted(event);
+                self.attended = self.asked | self.under_locks();
             }
-            self.attended = self.asked | self.under_locks();
+            _ if part == Kinds::LOCKED => self.attended = self.asked | self.under_locks(),
+            _ => {}
         }
         if let Some(recording) = &mut self.recording {
             recording.push(event.clone());
@@ -171,11 +174,11 @@ impl Judges {
 impl Judge {
     /// Asks it anew what matters to it. Whether that has changed.
     #[inline(always)]
-    fn look_up(&self, attends: &mut Kinds) -> bool {
+    fn look_up(&mut self) -> bool {
         if !self.varies {
             return false;
         }
-        let before = std::mem::replace(attends, self.oracle.attends().unwrap_or(self.kinds));
-        *attends != before
+        let before = std::mem::replace(&mut self.attends, self.oracle.attends().unwrap_or(self.kinds));
+        self.attends != before
     }
 }

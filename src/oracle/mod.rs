@@ -98,7 +98,8 @@ pub trait Oracle: Send {
     }
 
     /// How many events it has actually judged, over all executions since it was made: an oracle that a scenario names and that had
-    /// nothing to judge is itself a failure.
+    /// nothing to judge is itself a failure. Nobody asks more of it than whether it is zero, so an oracle need not
+    /// [attend](Oracle::attends) to what would only add to it.
     fn judged(&self) -> u64;
 }
 

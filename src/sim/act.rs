@@ -170,11 +170,11 @@ impl State {
     /// Returns the task, if it is to be polled before anything else.
     #[inline(always)]
     pub(crate) fn act(&mut self, id: OpId, choose: &mut dyn FnMut(u32) -> u32) -> Option<TaskId> {
-        self.attribute_to(id);
         let pending = &self.ops[id.slot as usize];
         let goes_on = match (pending.owner, &pending.op) {
             (Owner::Task(task), op) if op.is_system_call() => self.system_call(id, task),
             _ => {
+                self.attribute_to(id);
                 self.act_slowly(id, choose);
                 None
             }

@@ -385,12 +385,18 @@ impl State {
 
     /// The choice at a position.
     #[inline(always)]
-    pub(crate) fn choice(&self, mut at: usize) -> Choice {
-        for list in [&self.enabled, &self.due] {
-            match list.get(at) {
-                Some(&op) => return Choice::Act(op),
-                None => at -= list.len(),
-            }
+    pub(crate) fn choice(&self, at: usize) -> Choice {
+        match self.enabled.get(at) {
+            Some(&op) => Choice::Act(op),
+            None => self.unusual_choice(at - self.enabled.len()),
+        }
+    }
+
+    /// The same after the operations that could act.
+    fn unusual_choice(&self, mut at: usize) -> Choice {
+        match self.due.get(at) {
+            Some(&op) => return Choice::Act(op),
+            None => at -= self.due.len(),
         }
         for &pid in &self.hungry {
             let ready = &self.hosts[pid as usize].ready;

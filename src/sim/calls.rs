@@ -21,8 +21,12 @@ impl State {
                 self.write(pid, task, fd, data)
             }
             Op::Unlock { fd } => self.unlock(pid, task, fd),
-            Op::Open { path, options } => self.open(pid, task, path, options),
+            Op::Open { path, options } => {
+                self.attribute_to(id);
+                self.open(pid, task, path, options)
+            }
             op => {
+                self.attribute_to(id);
                 self.unwatch_inode(id);
                 self.call(pid, task, op)
             }
@@ -53,13 +57,10 @@ impl State {
         match granted {
             Err(errno) => Some(Err(errno)),
             Ok(true) => {
-                if self.wants(Kinds::LOCKED)
-                    && let Ok((path, file, ofd)) = self.kernel.describe(pid, fd)
-                {
-                    let (descriptor, description) = (fd, ofd.into());
-                    let what = What::Lock { path, descriptor, file, description, mode, blocking: true };
-                    self.emit(pid, Some(task), what);
-                }
+                self.tell(pid, Some(task), Kinds::LOCKED, |state| {
+                    let (path, file, ofd) = state.kernel.described(pid, fd);
+                    What::Lock { path, descriptor: fd, file, description: ofd.into(), mode, blocking: true }
+                });
                 Some(Ok(Ret::Unit))
             }
             Ok(false) => {
@@ -85,11 +86,11 @@ impl State {
     }
 
     fn emit_unlocked(&mut self, pid: u32, task: TaskId, fd: u32, mode: LockMode) {
-        if self.wants(Kinds::UNLOCKED)
-            && let Ok((path, file, ofd)) = self.kernel.describe(pid, fd)
-        {
-            self.emit(pid, Some(task), What::Unlock { path, file, description: ofd.into(), mode });
-        }
+        let description = self.kernel.description_of(pid, fd);
+        self.tell_unlocked(pid, Some(task), description.into(), |state| {
+            let (path, file, ofd) = state.kernel.described(pid, fd);
+            What::Unlock { path, file, description: ofd.into(), mode }
+        });
     }
 
     fn unlock(&mut self, pid: u32, task: TaskId, fd: u32) -> Outcome {
@@ -105,20 +106,20 @@ impl State {
             self.hosts[pid as usize].stdout.extend_from_slice(data);
         }
         let bytes = self.kernel.write(pid, fd, data)?;
-        if self.wants(Kinds::CONTENT) {
-            let (path, file, _) = self.kernel.describe(pid, fd)?;
-            self.emit(pid, Some(task), What::Write { path, descriptor: fd, file, bytes });
-        }
+        self.tell(pid, Some(task), Kinds::CONTENT, |state| {
+            let (path, file, _) = state.kernel.described(pid, fd);
+            What::Write { path, descriptor: fd, file, bytes }
+        });
         Ok(Ret::Number(bytes as u64))
     }
 
     fn open(&mut self, pid: u32, task: TaskId, path: Name, options: OpenOptions) -> Outcome {
         let Opened { descriptor, file, created, truncated } = self.kernel.open(pid, &self.names[path], options)?;
         self.kernel.used_by(pid, descriptor, task);
-        if self.wants(Kinds::OPENED) {
-            let path = self.names[path].clone();
-            self.emit(pid, Some(task), What::Open { path, descriptor, file, created, truncated });
-        }
+        self.tell(pid, Some(task), Kinds::OPENED, |state| {
+            let path = state.names[path].clone();
+            What::Open { path, descriptor, file, created, truncated }
+        });
         Ok(Ret::Fd(descriptor))
     }
 
@@ -133,57 +134,57 @@ impl State {
             Op::Dup { fd } => {
                 let descriptor = self.kernel.dup(pid, fd, 0, true)?;
                 self.kernel.used_by(pid, descriptor, task);
-                if self.wants(Kinds::OPENED) {
-                    let (path, file, _) = self.kernel.describe(pid, fd)?;
-                    self.emit(pid, by, What::Dup { path, descriptor, file });
-                }
+                self.tell(pid, by, Kinds::OPENED, |state| {
+                    let (path, file, _) = state.kernel.described(pid, fd);
+                    What::Dup { path, descriptor, file }
+                });
                 Ok(Ret::Fd(descriptor))
             }
             Op::Read { fd, len } => {
                 let bytes = self.kernel.read(pid, fd, len)?;
-                if self.wants(Kinds::CONTENT) {
-                    let (path, file, _) = self.kernel.describe(pid, fd)?;
-                    self.emit(pid, by, What::Read { path, descriptor: fd, file, bytes: bytes.len() });
-                }
+                self.tell(pid, by, Kinds::CONTENT, |state| {
+                    let (path, file, _) = state.kernel.described(pid, fd);
+                    What::Read { path, descriptor: fd, file, bytes: bytes.len() }
+                });
                 Ok(Large::Bytes(bytes).into())
             }
             Op::Seek { fd, offset } => self.kernel.seek(pid, fd, offset).map(|()| Ret::Unit),
             Op::Truncate { fd, len } => {
                 self.kernel.truncate(pid, fd, len)?;
-                if self.wants(Kinds::CONTENT) {
-                    let (path, file, _) = self.kernel.describe(pid, fd)?;
-                    self.emit(pid, by, What::Truncate { path, file, len });
-                }
+                self.tell(pid, by, Kinds::CONTENT, |state| {
+                    let (path, file, _) = state.kernel.described(pid, fd);
+                    What::Truncate { path, file, len }
+                });
                 Ok(Ret::Unit)
             }
             Op::Sync { fd } => {
                 self.kernel.fsync(pid, fd)?;
-                if self.wants(Kinds::CONTENT) {
-                    let (path, file, _) = self.kernel.describe(pid, fd)?;
-                    self.emit(pid, by, What::Sync { path, file });
-                }
+                self.tell(pid, by, Kinds::CONTENT, |state| {
+                    let (path, file, _) = state.kernel.described(pid, fd);
+                    What::Sync { path, file }
+                });
                 Ok(Ret::Unit)
             }
             Op::Fstat { fd } => {
                 let stat = self.kernel.fstat(pid, fd)?;
                 self.learn(task, stat.id.inode);
-                if self.wants(Kinds::OTHER) {
-                    let (path, _, _) = self.kernel.describe(pid, fd)?;
-                    self.emit(pid, by, What::Stat { path });
-                }
+                self.tell(pid, by, Kinds::OTHER, |state| {
+                    let (path, _, _) = state.kernel.described(pid, fd);
+                    What::Stat { path }
+                });
                 Ok(Large::Stat(stat).into())
             }
             Op::Stat { path, follow } => {
                 let stat = self.kernel.stat(pid, &self.names[path], follow)?;
                 self.learn(task, stat.id.inode);
-                self.tell(pid, by, Kinds::OTHER, |names| What::Stat { path: names[path].clone() });
+                self.tell(pid, by, Kinds::OTHER, |state| What::Stat { path: state.names[path].clone() });
                 Ok(Large::Stat(stat).into())
             }
             Op::Rename { from, to, flags } => {
                 let (ino, replaced) = self.kernel.rename(pid, &self.names[from], &self.names[to], flags)?;
                 let (file, replaced) = (self.kernel.file_id(ino), replaced.map(|ino| self.kernel.file_id(ino)));
-                self.tell(pid, by, Kinds::NAMES, |names| {
-                    let (from, to) = (names[from].clone(), names[to].clone());
+                self.tell(pid, by, Kinds::NAMES, |state| {
+                    let (from, to) = (state.names[from].clone(), state.names[to].clone());
                     What::Rename { from, to, file, replaced }
                 });
                 Ok(Ret::Unit)
@@ -202,28 +203,28 @@ impl State {
             }
             Op::ReadLink { path } => {
                 let target = self.kernel.read_link(pid, &self.names[path])?;
-                self.tell(pid, by, Kinds::OTHER, |names| What::Stat { path: names[path].clone() });
+                self.tell(pid, by, Kinds::OTHER, |state| What::Stat { path: state.names[path].clone() });
                 Ok(Large::Text(target).into())
             }
             Op::Unlink { path } => {
                 let ino = self.kernel.unlink(pid, &self.names[path])?;
                 let file = self.kernel.file_id(ino);
-                self.tell(pid, by, Kinds::NAMES, |names| What::Unlink { path: names[path].clone(), file });
+                self.tell(pid, by, Kinds::NAMES, |state| What::Unlink { path: state.names[path].clone(), file });
                 Ok(Ret::Unit)
             }
             Op::MakeDir { path } => {
                 self.kernel.mkdir(pid, &self.names[path])?;
-                self.tell(pid, by, Kinds::NAMES, |names| What::MakeDir { path: names[path].clone() });
+                self.tell(pid, by, Kinds::NAMES, |state| What::MakeDir { path: state.names[path].clone() });
                 Ok(Ret::Unit)
             }
             Op::RemoveDir { path } => {
                 self.kernel.rmdir(pid, &self.names[path])?;
-                self.tell(pid, by, Kinds::NAMES, |names| What::RemoveDir { path: names[path].clone() });
+                self.tell(pid, by, Kinds::NAMES, |state| What::RemoveDir { path: state.names[path].clone() });
                 Ok(Ret::Unit)
             }
             Op::ReadDir { path } => {
                 let entries = self.kernel.read_dir(pid, &self.names[path])?;
-                self.tell(pid, by, Kinds::OTHER, |names| What::ReadDir { path: names[path].clone() });
+                self.tell(pid, by, Kinds::OTHER, |state| What::ReadDir { path: state.names[path].clone() });
                 Ok(Large::Entries(entries).into())
             }
             Op::Pipe => {

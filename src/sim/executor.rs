@@ -9,13 +9,13 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
-use super::depend::{Access, Moment, Resource};
+use super::depend::{Access, Resource};
 use super::fingerprint::{Wide, hash, unordered};
-use super::forget::Forgetting;
 use super::job::Job;
 use super::kernel::Pid;
 use super::operation::{Op, OpId, Owner, Pending, Ret, Stage};
 use super::state::{Phase, State, Task, TaskId};
+use super::tasks::Spawned;
 use crate::oracle::{Violation, ViolationKind};
 use crate::world::{Kinds, Thread, What};
 
@@ -30,41 +30,12 @@ impl Task {
 impl State {
     /// A new task; the machine finds it among the [`fresh`](State::fresh).
     pub(crate) fn new_task(&mut self, pid: Pid, name: Arc<str>, thread: Thread, job: Box<dyn Job>) -> TaskId {
-        let id = self.tasks.len() as TaskId;
         // A section runs for the task that gave it away: it starts with that task's past.
         let parent = self.current;
         let past = parent.map_or(0, |parent| self.tasks[parent as usize].past);
         let home = self.vacant_slot();
         let (label, alike) = (self.new_label(pid, thread), self.class_of_task(&name, past, thread, &*job));
-        self.tasks.push(Task {
-            pid,
-            name,
-            birth: 0,
-            label,
-            alike,
-            began_with: None,
-            parent,
-            thread,
-            phase: Phase::Queued,
-            has_thread: false,
-            home,
-            others: Vec::new(),
-            occupied: None,
-            deferred: Vec::new(),
-            has_deferred: false,
-            poll_again: false,
-            aborting: false,
-            joiners: SmallVec::new(),
-            announced: 0,
-            forgetting: Forgetting::default(),
-            past,
-            completed: false,
-            job: None,
-            is_detached: false,
-            is_settled: false,
-            woken_in: (0, 0),
-            in_line_since: Moment::default(),
-        });
+        let id = self.tasks.add(Spawned { pid, name, parent, thread, home, past, label, alike });
         self.note_cause(id);
         self.fresh.push((id, job));
         if !self.acts(pid) {
@@ -238,24 +209,22 @@ impl State {
     /// Before a poll. `false`: the task is dropped instead.
     #[inline(always)]
     pub(crate) fn enter(&mut self, id: TaskId) -> bool {
+        self.returned = OpId::NONE;
+        self.go_on(id)
+    }
+
+    /// The same after the return of a system call.
+    #[inline(always)]
+    pub(crate) fn go_on(&mut self, id: TaskId) -> bool {
         let task = &mut self.tasks[id as usize];
         if task.aborting {
             return false;
         }
         debug_assert!(task.has_thread && task.phase == Phase::Scheduled);
         (task.phase, task.poll_again) = (Phase::Running, false);
-        (self.current, self.returned) = (Some(id), OpId::NONE);
+        self.current = Some(id);
         self.begin_part(id);
         true
-    }
-
-    /// The same after the return of a system call.
-    #[inline(always)]
-    pub(crate) fn go_on(&mut self, id: TaskId) -> bool {
-        let returned = self.returned;
-        let enters = self.enter(id);
-        self.returned = returned;
-        enters
     }
 
     /// After a poll that came to no end. `true`: poll again at once.

@@ -317,14 +317,16 @@ impl State {
             (ranks.of(n.pid), self.name_of_notify(id), n.stored).hash(one);
             n.queue.iter().for_each(|&op| self.name_of_op(op, ranks).hash(one));
         });
-        // Only how far away a timer is matters; the clock itself is in the past of whoever read it.
         let timers = unordered(&self.timers, |&(due, op), one| {
-            (due.saturating_sub(self.clock), self.name_of_op(op, ranks)).hash(one);
+            (due, self.name_of_op(op, ranks)).hash(one);
         });
         let regions = unordered(self.regions.values(), |(pid, kind, subject), one| {
             (ranks.of(*pid), kind, subject).hash(one);
         });
         (tasks, of_processes, semaphores, mutexes, notifies, timers, regions, self.faults).hash(state);
+        // Whoever lives may read it. How far away the timers are is not enough, even where all else that has been read is the same: whether
+        // it is now a second after the start or five milliseconds more may be in the past of nobody but a process that is dead.
+        self.clock.hash(state);
     }
 }
 

@@ -29,12 +29,20 @@ pub(crate) struct Forgetting {
     /// Another future of the task has moved: nothing is forgotten until all have ended.
     spoiled: bool,
     /// Inode numbers that it has seen since the first of them began.
-    learnt: SmallVec<[u64; 4]>,
+    learnt: Vec<u64>,
     /// How many operations it has forgotten.
     pub(crate) operations: u32,
 }
 
 impl Forgetting {
+    /// A task begins.
+    pub(crate) fn begin_task(&mut self) {
+        let Forgetting { begun, inside, spoiled, learnt, operations } = self;
+        (*inside, *spoiled, *operations) = (0, false, 0);
+        begun.clear();
+        learnt.clear();
+    }
+
     /// Whether the task is about to forget something.
     #[inline]
     pub(crate) fn is_open(&self) -> bool {

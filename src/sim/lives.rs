@@ -17,7 +17,7 @@ use super::machine::PlannedProcess;
 use super::operation::{Large, Launch, Op, OpId, Ret, Stage};
 use super::state::{Choice, Host, Phase, State, TaskId};
 use crate::oracle::{Violation, ViolationKind};
-use crate::world::{Errno, Output, Status, Thread, What};
+use crate::world::{Errno, Kinds, Output, Status, Thread, What};
 
 /// The signal number of SIGKILL.
 const SIGKILL: i32 = 9;
@@ -211,7 +211,12 @@ impl State {
     pub(crate) fn close_next(&mut self, pid: Pid) -> bool {
         self.touch_process(pid);
         let mut closed = std::mem::take(&mut self.closed);
-        let more = self.kernel.close_next(pid, &mut closed);
+        let all = self.wants(Kinds::CLOSED);
+        let more = self.kernel.close_next_telling(pid, |fd, one| {
+            if all || one.lock_ended.is_some() {
+                closed.push((fd, one));
+            }
+        });
         for (fd, one) in closed.drain(..) {
             self.emit_closed(pid, None, fd, one);
         }

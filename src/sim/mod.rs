@@ -23,6 +23,7 @@ mod stage;
 pub(crate) mod state;
 pub(crate) mod symmetry;
 mod sync;
+mod tasks;
 pub(crate) mod touch;
 mod view;
 mod world;

@@ -29,16 +29,17 @@ impl Data {
     /// What is short enough to stand for itself.
     #[inline]
     pub(crate) fn short(bytes: &[u8]) -> Option<Data> {
-        let mut short = [0; SHORT];
-        for (to, from) in short.get_mut(..bytes.len())?.iter_mut().zip(bytes) {
-            *to = *from;
+        if bytes.len() > SHORT {
+            return None;
         }
-        Some(Data::Short { len: bytes.len() as u8, bytes: short })
+        // As one word: what is stored byte by byte and then copied as a whole has to wait for the last of the stores.
+        let word = bytes.iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte));
+        Some(Data::Short { len: bytes.len() as u8, bytes: word.to_le_bytes() })
     }
 }
 
 /// As much as a file name by number and the rest of an operation leave room for.
-const SHORT: usize = 10;
+const SHORT: usize = 8;
 
 /// Everything of one kind that a machine has met.
 struct Met<T: ?Sized> {

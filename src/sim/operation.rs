@@ -354,7 +354,12 @@ pub(crate) struct Pending {
 
 impl Pending {
     /// Forgets the operation, but not how many there have been.
+    #[inline]
     pub(crate) fn vacate(&mut self) {
+        if !self.live {
+            debug_assert!(self.place.is_none() && self.watches.is_none() && !self.blocks && self.waker.is_none());
+            return; // the usual case: it was fetched or forgotten
+        }
         (self.place, self.watches, self.blocks, self.live) = (None, None, false, false);
         (self.waker, self.outcome) = (None, Ok(Ret::Unit));
     }

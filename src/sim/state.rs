@@ -17,6 +17,7 @@ use super::names::{Launches, Name, Names, Written};
 use super::operation::{Launch, LaunchId, OpId, Owner, Pending};
 use super::symmetry::Label;
 use super::sync::{Mutex, Notify, Semaphore};
+use super::tasks::Tasks;
 use super::view::KernelView;
 use super::{Exit, SimWorld};
 use crate::oracle::{Judges, Violation};
@@ -201,7 +202,7 @@ pub(crate) struct State {
     pub(crate) launches: Launches,
     pub(crate) jobs: Jobs,
     pub(crate) hosts: Vec<Host>,
-    pub(crate) tasks: Vec<Task>,
+    pub(crate) tasks: Tasks,
     pub(crate) ops: Vec<Pending>,
     pub(crate) free_ops: Vec<u32>,
     pub(crate) semaphores: Vec<Semaphore>,
@@ -275,7 +276,7 @@ impl Default for State {
             launches: Launches::default(),
             jobs: Jobs::default(),
             hosts: Vec::new(),
-            tasks: Vec::new(),
+            tasks: Tasks::default(),
             ops: Vec::new(),
             free_ops: Vec::new(),
             semaphores: Vec::new(),
@@ -400,12 +401,14 @@ impl State {
         self.judges.tell(kind, event, &self.kernel, &self.hosts, &self.tasks, self.clock);
     }
 
-    /// The same for what is costly to say: only if anybody wants to know.
-    #[inline]
-    pub(crate) fn tell(&mut self, pid: Pid, task: Option<TaskId>, kinds: Kinds, what: impl FnOnce(&Names) -> What) {
-        if self.wants(kinds) {
-            let what = what(&self.names);
-            self.emit(pid, task, what);
+    /// The same for what is costly to say: only if anybody wants to know. `kind` is the part of a kind that `what` is of.
+    #[inline(always)]
+    pub(crate) fn tell(&mut self, pid: Pid, task: Option<TaskId>, kind: Kinds, what: impl FnOnce(&State) -> What) {
+        if self.wants(kind) {
+            // Said where it stays: what is put together piece by piece and then moved as a whole has to wait for the last piece.
+            let event = Event { step: self.step, at: self.clock, process: pid, task, what: what(self) };
+            debug_assert_eq!(event.what.part(), kind);
+            self.pass_on(kind, &event);
         }
     }
 
@@ -417,11 +420,32 @@ impl State {
     /// Tells of a descriptor that was closed, and of the lock that went with it.
     pub(crate) fn emit_closed(&mut self, pid: Pid, task: Option<TaskId>, fd: u32, closed: Closed) {
         if let Some((ofd, mode)) = closed.lock_ended {
-            let what = What::Unlock { path: closed.path.clone(), file: closed.file, description: ofd.into(), mode };
-            self.emit(pid, task, what);
+            let (path, file, description) = (&closed.path, closed.file, ofd.into());
+            self.tell_unlocked(pid, task, description, |_| What::Unlock {
+                path: path.clone(),
+                file,
+                description,
+                mode,
+            });
         }
         if self.wants(Kinds::CLOSED) {
             self.emit(pid, task, What::Close { path: closed.path, descriptor: fd, file: closed.file });
+        }
+    }
+
+    /// Tells of a lock that has ended, in a word if nobody attends to it.
+    #[inline(always)]
+    pub(crate) fn tell_unlocked(
+        &mut self,
+        pid: Pid,
+        task: Option<TaskId>,
+        description: u64,
+        what: impl FnOnce(&State) -> What,
+    ) {
+        if self.wants(Kinds::UNLOCKED) {
+            self.tell(pid, task, Kinds::UNLOCKED, what);
+        } else {
+            self.judges.unlocked(description);
         }
     }
 

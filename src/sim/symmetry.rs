@@ -206,7 +206,7 @@ impl State {
     pub(super) fn check_joined(&self, joined: &[TaskId]) {
         let alone = |task: &TaskId| {
             let alike = self.tasks[*task as usize].alike;
-            let mut others = (0..).zip(&self.tasks).filter(|(_, other)| other.alike == alike && !other.is_over());
+            let mut others = (0..).zip(self.tasks.iter()).filter(|(_, other)| other.alike == alike && !other.is_over());
             alike.is_some() && others.any(|(other, _)| !joined.contains(&other))
         };
         assert!(
@@ -219,7 +219,7 @@ impl State {
     fn labels_of_alike(&self) -> Option<Vec<u64>> {
         let alive = |task: &Task| !task.is_over() && self.hosts[task.pid as usize].alive;
         let mut classes: Vec<(u64, TaskId)> = (0..)
-            .zip(&self.tasks)
+            .zip(self.tasks.iter())
             .filter(|(_, task)| alive(task))
             .filter_map(|(id, task)| Some((task.alike?, id)))
             .collect();

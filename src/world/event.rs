@@ -84,6 +84,8 @@ impl Kinds {
     /// No event of its own: with this one, whoever has a lock has done the first thing under it. See
     /// [`PathExclusion`](crate::oracle::PathExclusion).
     pub(crate) const OWNED: Kinds = Kinds(1 << Self::PARTS);
+    /// The same where the path of the lock has another owner.
+    pub(crate) const RIVALLED: Kinds = Kinds(1 << (Self::PARTS + 1));
     /// What may be such a thing.
     pub(crate) const ACTS: Kinds = Self::LOCK_WAITS
         .and(Self::LOCKED)
@@ -101,16 +103,6 @@ impl Kinds {
     #[inline(always)]
     pub fn meets(self, other: Kinds) -> bool {
         self.0 & other.0 != 0
-    }
-
-    /// The number of a single part, below [`PARTS`](Kinds::PARTS).
-    pub(crate) fn number(self) -> usize {
-        self.0.trailing_zeros() as usize
-    }
-
-    /// Its parts, one at a time.
-    pub(crate) fn parts(self) -> impl Iterator<Item = Kinds> {
-        (0..Self::PARTS).map(|number| Kinds(1 << number)).filter(move |part| part.meets(self))
     }
 
     /// Whether everything of the other set is in this one.

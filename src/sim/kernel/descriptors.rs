@@ -78,30 +78,16 @@ impl Kernel {
 
     fn new_description(&mut self, inode: Ino, read: bool, write: bool, path: Arc<str>) -> Ofd {
         self.inodes[inode as usize].open += 1;
-        let d = Description {
-            inode,
-            read,
-            write,
-            append: false,
-            path_only: false,
-            offset: 0,
-            lock: None,
-            lost: None,
-            refs: 0,
-            path: Some(path),
-            locker: u32::MAX,
-            since: 0,
-        };
-        match self.free_descriptions.pop() {
-            Some(ofd) => {
-                self.descriptions[ofd as usize] = d;
-                ofd
-            }
-            None => {
-                self.descriptions.push(d);
-                (self.descriptions.len() - 1) as Ofd
-            }
-        }
+        let ofd = self.free_descriptions.pop().unwrap_or_else(|| {
+            self.descriptions.push(Description::FREE);
+            (self.descriptions.len() - 1) as Ofd
+        });
+        let d = &mut self.descriptions[ofd as usize];
+        debug_assert!(d.refs == 0 && d.lock.is_none() && d.lost.is_none() && d.path.is_none());
+        // One field after the other where it stays: what is put together elsewhere and moved as a whole has to wait for the last of them.
+        (d.inode, d.read, d.write, d.append, d.path_only) = (inode, read, write, false, false);
+        (d.offset, d.path, d.locker, d.since) = (0, Some(path), u32::MAX, 0);
+        ofd
     }
 
     /// Makes a descriptor of `ofd`, at the lowest free number that is at least `min`.
@@ -239,6 +225,26 @@ impl Kernel {
         let ofd = self.ofd(pid, fd)?;
         let d = &self.descriptions[ofd as usize];
         Ok((d.path().clone(), self.file_id(d.inode), ofd))
+    }
+
+    /// The description of a descriptor that is open.
+    ///
+    /// # Panics
+    /// If it is not.
+    #[inline]
+    pub(crate) fn description_of(&self, pid: Pid, fd: u32) -> Ofd {
+        self.process(pid).get(fd).expect("an open descriptor").ofd
+    }
+
+    /// The same as [`describe`](Kernel::describe), of a descriptor that is open.
+    ///
+    /// # Panics
+    /// If it is not.
+    #[inline]
+    pub(crate) fn described(&self, pid: Pid, fd: u32) -> (Arc<str>, FileId, Ofd) {
+        let ofd = self.description_of(pid, fd);
+        let d = &self.descriptions[ofd as usize];
+        (d.path().clone(), self.file_id(d.inode), ofd)
     }
 
     /// close(2).

@@ -207,6 +207,22 @@ impl Default for Kernel {
 }
 
 impl Description {
+    /// None.
+    const FREE: Description = Description {
+        inode: 0,
+        read: false,
+        write: false,
+        append: false,
+        path_only: false,
+        offset: 0,
+        lock: None,
+        lost: None,
+        refs: 0,
+        path: None,
+        locker: u32::MAX,
+        since: 0,
+    };
+
     /// The path that it was opened under.
     fn path(&self) -> &Arc<str> {
         self.path.as_ref().expect("a description that is open")
@@ -310,18 +326,16 @@ impl Kernel {
     }
 
     fn new_inode(&mut self, node: Node, nlink: u32) -> Ino {
-        match self.free_inodes.pop() {
-            Some(ino) => {
-                let last = &self.inodes[ino as usize];
-                self.inodes[ino as usize] = Inode { known: last.known, ..Inode::new(last.number, node, nlink) };
-                ino
-            }
-            None => {
-                self.inodes.push(Inode::new(self.next_inode, node, nlink));
-                self.next_inode += 1;
-                (self.inodes.len() - 1) as Ino
-            }
-        }
+        let ino = self.free_inodes.pop().unwrap_or_else(|| {
+            self.inodes.push(Inode::new(self.next_inode, Node::Free, 0));
+            self.next_inode += 1;
+            (self.inodes.len() - 1) as Ino
+        });
+        // The number stays, and who knows it.
+        let inode = &mut self.inodes[ino as usize];
+        debug_assert!(inode.node == Node::Free && inode.open == 0 && inode.locks.is_empty() && inode.ranges.is_empty());
+        (inode.node, inode.nlink, inode.executable) = (node, nlink, false);
+        ino
     }
 
     /// A file without content.

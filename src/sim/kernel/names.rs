@@ -38,8 +38,8 @@ pub(super) struct Place<'p> {
 
 impl Place<'_> {
     /// ENAMETOOLONG if the last name is: looked at by the filesystem, and so only when it is asked for the name.
-    fn check_name(self) -> Call<Self> {
-        if self.name.len() > NAME_MAX { Err(Errno::NameTooLong) } else { Ok(self) }
+    fn check_name(&self) -> Call<()> {
+        if self.name.len() > NAME_MAX { Err(Errno::NameTooLong) } else { Ok(()) }
     }
 }
 
@@ -95,7 +95,9 @@ impl Kernel {
         if let Some(place) = self.own_descriptor(pid, path).filter(|_| follow) {
             return Ok(place);
         }
-        self.walk(self.cwd(pid), path, follow, false, &mut 0)?.check_name()
+        let place = self.walk(self.cwd(pid), path, follow, false, &mut 0)?;
+        place.check_name()?;
+        Ok(place)
     }
 
     /// The same for open(2) with O_CREAT: a last name with a slash after it, in the path or in the text of a symbolic link, is EISDIR
@@ -104,7 +106,9 @@ impl Kernel {
         if let Some(place) = self.own_descriptor(pid, path).filter(|_| follow) {
             return Ok(place);
         }
-        self.walk(self.cwd(pid), path, follow, true, &mut 0)?.check_name()
+        let place = self.walk(self.cwd(pid), path, follow, true, &mut 0)?;
+        place.check_name()?;
+        Ok(place)
     }
 
     /// What `/proc/self/fd/N` leads to: the file of descriptor N, whether it has a name or not. All there is of /proc.
@@ -161,7 +165,8 @@ impl Kernel {
                     let name = Cow::Owned(name.into_owned());
                     return Ok(Place { dir, name, last, slash: slash || slash_there, ino });
                 }
-                dir = there.check_name()?.ino.ok_or(Errno::NoEnt)?;
+                there.check_name()?;
+                dir = there.ino.ok_or(Errno::NoEnt)?;
                 rest = after;
                 continue;
             }
@@ -229,7 +234,8 @@ impl Kernel {
     /// The place for a name that must not exist yet (filename_create in the kernel): a symbolic link is in the way whatever it leads to,
     /// also with a slash after it.
     fn vacant<'p>(&self, pid: Pid, path: &'p str, for_dir: bool) -> Call<Place<'p>> {
-        let place = self.resolve_last(pid, path)?.check_name()?;
+        let place = self.resolve_last(pid, path)?;
+        place.check_name()?;
         if place.last != Last::Name || place.ino.is_some() {
             return Err(Errno::Exist);
         }
@@ -284,7 +290,8 @@ impl Kernel {
 
     /// unlink(2).
     pub fn unlink(&mut self, pid: Pid, path: &str) -> Call<Ino> {
-        let place = self.resolve_last(pid, path)?.check_name()?;
+        let place = self.resolve_last(pid, path)?;
+        place.check_name()?;
         if place.last != Last::Name {
             return Err(Errno::IsDir);
         }
@@ -302,7 +309,8 @@ impl Kernel {
 
     /// rmdir(2).
     pub fn rmdir(&mut self, pid: Pid, path: &str) -> Call<Ino> {
-        let place = self.resolve_last(pid, path)?.check_name()?;
+        let place = self.resolve_last(pid, path)?;
+        place.check_name()?;
         match place.last {
             Last::Dot => return Err(Errno::Inval),
             Last::DotDot => return Err(Errno::NotEmpty),
@@ -343,9 +351,9 @@ impl Kernel {
         if new.last != Last::Name {
             return Err(if flags.no_replace { Errno::Exist } else { Errno::Busy });
         }
-        let old = old.check_name()?;
+        old.check_name()?;
         let ino = old.ino.ok_or(Errno::NoEnt)?;
-        let new = new.check_name()?;
+        new.check_name()?;
         let dir = self.is_dir(ino);
         match new.ino {
             Some(_) if flags.no_replace => return Err(Errno::Exist),

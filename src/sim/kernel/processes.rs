@@ -185,11 +185,17 @@ impl Kernel {
     /// can notice: the last descriptor of a lock, or of an end of a pipe. The order is the kernel's (task work is last in,
     /// first out); closing what nobody can notice is no step. `false` once nothing is left: the process has ended.
     pub fn close_next(&mut self, pid: Pid, closed: &mut Vec<(u32, Closed)>) -> bool {
+        self.close_next_telling(pid, |fd, one| closed.push((fd, one)))
+    }
+
+    /// The same, telling of each that was closed.
+    #[inline]
+    pub(crate) fn close_next_telling(&mut self, pid: Pid, mut tell: impl FnMut(u32, Closed)) -> bool {
         while let Some(fd) = self.process(pid).table.len().checked_sub(1) {
             let touched = self.touched.len();
             let one = self.close(pid, fd as u32).expect("the table ends with an open descriptor");
             let noticed = self.touched.len() > touched;
-            closed.push((fd as u32, one));
+            tell(fd as u32, one);
             if noticed && !self.process(pid).table.is_empty() && !self.has(Quirk::DeathIsOneStep) {
                 return true;
             }

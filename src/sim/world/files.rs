@@ -46,6 +46,7 @@ impl Hash for SimFile {
 impl Files for SimWorld {
     type File = SimFile;
 
+    #[inline(always)]
     fn open(&self, path: &str, options: OpenOptions) -> impl Future<Output = Result<SimFile>> + Send {
         let op = Op::Open { path: self.name(path), options };
         self.call(op, |world, ret| expect!(ret, Ret::Fd(fd) => world.file(fd)))
@@ -65,9 +66,11 @@ impl Files for SimWorld {
     fn dup(&self, file: &SimFile) -> impl Future<Output = Result<SimFile>> + Send {
         self.call(Op::Dup { fd: file.number() }, |world, ret| expect!(ret, Ret::Fd(fd) => world.file(fd)))
     }
+    #[inline(always)]
     fn read(&self, file: &SimFile, len: usize) -> impl Future<Output = Result<Vec<u8>>> + Send {
         self.call(Op::Read { fd: file.number(), len }, |_, ret| expect!(ret.large(), Large::Bytes(bytes) => bytes))
     }
+    #[inline(always)]
     fn write(&self, file: &SimFile, bytes: &[u8]) -> impl Future<Output = Result<usize>> + Send {
         let data = Data::short(bytes).unwrap_or_else(|| self.machine().written.data(bytes));
         let op = Op::Write { fd: file.number(), data };
@@ -82,6 +85,7 @@ impl Files for SimWorld {
     fn fsync(&self, file: &SimFile) -> impl Future<Output = Result<()>> + Send {
         self.effect(Op::Sync { fd: file.number() })
     }
+    #[inline(always)]
     fn fstat(&self, file: &SimFile) -> impl Future<Output = Result<Stat>> + Send {
         self.call(Op::Fstat { fd: file.number() }, |_, ret| expect!(ret.large(), Large::Stat(stat) => stat))
     }
@@ -144,6 +148,7 @@ impl Files for SimWorld {
 }
 
 impl Locks for SimWorld {
+    #[inline(always)]
     fn flock(&self, file: &SimFile, mode: LockMode) -> impl Future<Output = Result<()>> + Send {
         self.effect(Op::Flock { fd: file.number(), mode, converted: false })
     }
@@ -159,6 +164,7 @@ impl Locks for SimWorld {
             None => self.unlock(file).await.map(|()| false),
         }
     }
+    #[inline(always)]
     fn unlock(&self, file: &SimFile) -> impl Future<Output = Result<()>> + Send {
         self.effect(Op::Unlock { fd: file.number() })
     }

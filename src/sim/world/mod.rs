@@ -146,6 +146,7 @@ impl SimWorld {
     }
 
     /// An operation, and what its result is to the caller. An error names what it was about.
+    #[inline(always)]
     fn call<T, F: Fn(&SimWorld, Ret) -> T + Unpin>(&self, op: Op, value: F) -> Operation<F> {
         Operation { world: self.clone(), stage: Stage::New(op), value }
     }
@@ -160,6 +161,7 @@ impl SimWorld {
     }
 
     /// One without a value.
+    #[inline(always)]
     fn effect(&self, op: Op) -> impl Future<Output = Result<()>> + Send + use<> {
         self.call(op, |_, _| ())
     }
