@@ -159,12 +159,17 @@ impl State {
             return Label::default();
         }
         let parent = self.current.map_or(0, |parent| self.tasks[parent as usize].label.name);
-        let taken = |label: &Label| {
-            let mut others = self.tasks.iter().filter(|task| task.pid == pid && !task.is_over());
-            others.any(|task| task.label.name == label.name)
-        };
-        let mut labels = (0..).map(|number| Label::new(parent, thread, number));
-        labels.find(|label| !taken(label)).expect("fewer tasks than numbers")
+        let others = || self.tasks.iter().filter(|task| task.pid == pid && !task.is_over());
+        let siblings = others().filter(|task| {
+            task.parent == self.current && (task.thread == Thread::Worker) == (thread == Thread::Worker)
+        });
+        let mut taken: Vec<u32> = siblings.map(|task| task.label.number).collect();
+        taken.sort_unstable();
+        let free =
+            (0..).zip(&taken).find(|(number, taken)| number != *taken).map_or(taken.len() as u32, |(free, _)| free);
+        // Those of one that is over, and had the name of this one's parent, may have some of its names.
+        let mut labels = (free..).map(|number| Label::new(parent, thread, number));
+        labels.find(|label| others().all(|task| task.label.name != label.name)).expect("fewer tasks than numbers")
     }
 
     /// Which others a new task is like, if it is declared to be like any: spawned by the same one, at the same moment of its life, under a
