@@ -103,7 +103,7 @@ pub(crate) async fn read<W: World>(world: W) -> protocol::Result<()> {
 }
 
 fn machine() -> Scenario {
-    scenario("").directory("/cache").directory("/tmp").workers(1).blocking_threads(1)
+    scenario("").directory("/cache").directory("/tmp").workers(1).blocking_threads(1).alike_tasks("build ")
 }
 
 fn unlocked(processes: u64) -> Scenario {
@@ -115,13 +115,20 @@ fn unlocked(processes: u64) -> Scenario {
 }
 
 fn locked(processes: u64, keys: &'static [&'static str], jobs: u32) -> Scenario {
-    let scene = machine()
-        .oracle(|| Builds::once().all_served())
-        .oracle(|| Publish::of(format!("{SHARD}/rev-*/*")).marked(&format!("{SHARD}/marker"), whole_revision));
-    installs(scene, processes, keys, jobs)
+    let scene = machine().oracle(|| Builds::once().all_served()).oracle(|| {
+        Publish::of(format!("{SHARD}/rev-*/*"))
+            .marked(&format!("{SHARD}/marker"), whole_revision)
+            .beside("/cache/**/.lock")
+    });
+    let body = move |world: SimWorld| sound(world, keys, jobs);
+    match keys.iter().any(|key| *key != keys[0]) {
+        // Where to begin is a question of who it is.
+        true => installs(scene, processes, keys, jobs),
+        false => scene.alike((1..=processes).map(|n| format!("install{n}")), body),
+    }
 }
 
-/// That many processes of the sound policy.
+/// That many processes of the sound policy, each with a process id of its own.
 pub(crate) fn installs(mut scene: Scenario, processes: u64, keys: &'static [&'static str], jobs: u32) -> Scenario {
     for n in 1..=processes {
         scene = scene.process(&format!("install{n}"), move |world: SimWorld| sound(world, keys, jobs));
@@ -155,8 +162,9 @@ pub(crate) fn policies() -> Vec<Policy> {
             .upheld([("processes", 1), ("keys", 2), ("tasks", 2)], two_tasks)
             .upheld([("processes", 2), ("keys", 2)], tidy(locked(2, &[KEY, "wheels/other"], 1)))
             .upheld([("processes", 2), ("tasks", 2)], tidy(locked(2, &[KEY, KEY], 2)))
+            .upheld([("processes", 1), ("tasks", 2)], tidy(locked(1, &[KEY, KEY], 2)))
             .upheld([("processes", 1), ("readers", 1)], reader)
             .upheld([("processes", 1), ("kills", 1)], locked(1, &[KEY], 1).kill("install1"))
-            .upheld([("processes", 2), ("kills", 1)], locked(2, &[KEY], 1).kill("install1")),
+            .upheld([("processes", 2), ("kills", 1)], locked(2, &[KEY], 1).kill("install1").kill("install2")),
     ]
 }

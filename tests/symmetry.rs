@@ -1,11 +1,11 @@
-//! Processes that are alike: fewer states, and nothing lost.
+//! Processes and tasks that are alike: fewer states, and nothing lost.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 
-use flockstep::oracle::LockOrder;
+use flockstep::oracle::{LockOrder, Oracle, state_of};
 use flockstep::world::*;
-use flockstep::{Method, Scenario, SimWorld, Strategy, Verdict, ViolationKind, scenario};
+use flockstep::{KernelView, Method, Scenario, SimWorld, Strategy, Verdict, Violation, ViolationKind, scenario};
 
 const NAMES: [&str; 3] = ["a", "b", "c"];
 
@@ -59,10 +59,45 @@ fn those_who_are_alike_have_fewer_states() {
     assert!(few * 4 < many && few * 6 >= many, "{few} of {many} states, and there are six ways to tell who is who");
 }
 
-/// With somebody who remembers numbers there is nothing to gain, and nothing is lost.
+/// With somebody who remembers who did what there is as much to gain, if that is told without saying who is who.
+#[test]
+fn an_oracle_that_can_rename_processes_leaves_it_on() {
+    let watched = |scene: Scenario| states(&scene.oracle(|| LockOrder::ranked([("/lock", "lock", 0)])));
+    let (few, many) = (watched(alike(3, contend)), watched(each_by_itself(3, contend)));
+    assert!(few * 4 < many, "{few} of {many} states");
+}
+
+/// Remembers who has locked last.
+struct Last(Option<u32>);
+
+impl Oracle for Last {
+    fn name(&self) -> &str {
+        "who has locked last"
+    }
+    fn kinds(&self) -> Kinds {
+        Kinds::LOCKS
+    }
+    fn begin(&mut self) {
+        self.0 = None;
+    }
+    fn on(&mut self, event: &Event, _: &KernelView<'_>) -> std::result::Result<(), Violation> {
+        if let What::Lock { .. } = event.what {
+            self.0 = Some(event.process);
+        }
+        Ok(())
+    }
+    fn state(&self) -> Option<u64> {
+        state_of(self.0)
+    }
+    fn judged(&self) -> u64 {
+        1
+    }
+}
+
+/// The near-twin: with one that cannot there is nothing to gain, and nothing is lost.
 #[test]
 fn an_oracle_that_names_processes_switches_it_off() {
-    let watched = |scene: Scenario| states(&scene.oracle(|| LockOrder::ranked([("/lock", "lock", 0)])));
+    let watched = |scene: Scenario| states(&scene.oracle(|| Last(None)));
     assert_eq!(watched(alike(2, contend)), watched(each_by_itself(2, contend)));
 }
 
@@ -89,8 +124,101 @@ fn everything_that_can_come_of_it_still_does() {
 #[test]
 fn who_is_like_others_does_not_ask_who_it_is() {
     let asks = |world: SimWorld| async move {
-        world.process_id();
+        world.args();
         Ok(())
     };
     alike(2, asks).explore(Strategy::exhaustive()).assert_violated(ViolationKind::Panic);
+}
+
+/// The near-twin: the process id is that of a container.
+#[test]
+fn those_who_are_alike_have_one_process_id() {
+    let leaves_it = |world: SimWorld| async move { world.mkdir(&format!("/{}", world.process_id())).await };
+    // The second one finds its name taken, as two containers that share a directory would.
+    alike(2, leaves_it).explore(Strategy::exhaustive()).assert_violated(ViolationKind::Failed);
+    each_by_itself(2, leaves_it).explore(Strategy::exhaustive()).assert_exhausted();
+}
+
+// ---- tasks ----------------------------------------------------------------------------------------------------------------------
+
+/// Three tasks that contend, of which the `odd` one does it with another file.
+fn tasks(odd: Option<usize>) -> Scenario {
+    scenario("tasks").workers(1).process("p", move |world: SimWorld| async move {
+        let spawn = |n: usize| {
+            let (own, path) = (world.clone(), if odd == Some(n) { "/other" } else { "/lock" });
+            let task = async move {
+                let lock = own.open(path, OpenOptions::lock_file()).await?;
+                let round = own.semaphore("round", 1);
+                for _ in 0..2 {
+                    let turn = own.acquire(&round, 1).await;
+                    own.try_flock(&lock, LockMode::Exclusive).await?;
+                    own.unlock(&lock).await?;
+                    drop(turn);
+                }
+                own.close(lock).await
+            };
+            world.spawn(&format!("same {n}"), task)
+        };
+        let mut all: Vec<_> = (0..3).map(spawn).collect();
+        world.join_all(&mut all).await.into_iter().try_for_each(|ended| ended.expect("not aborted"))
+    })
+}
+
+#[test]
+fn tasks_that_are_alike_have_fewer_states() {
+    let (few, many) = (states(&tasks(None).alike_tasks("same ")), states(&tasks(None)));
+    assert!(few * 4 < many && few * 6 >= many, "{few} of {many} states, and there are six ways to tell who is who");
+}
+
+#[test]
+fn tasks_that_are_declared_to_be_alike_and_begin_otherwise_are_found_out() {
+    let found = tasks(Some(2)).alike_tasks("same ").explore(Strategy::exhaustive());
+    found.assert_violated(ViolationKind::Panic);
+}
+
+/// The near-twin: nobody says so.
+#[test]
+fn tasks_that_begin_otherwise_are_as_good_as_any() {
+    assert!(states(&tasks(Some(2))) > states(&tasks(None).alike_tasks("same ")));
+    assert_eq!(states(&tasks(Some(2)).alike_tasks("others ")), states(&tasks(Some(2))));
+}
+
+/// Waiting for one after the other tells them apart.
+#[test]
+fn who_waits_for_one_of_those_that_are_alike_is_found_out() {
+    let scene = |together: bool| {
+        let body = move |world: SimWorld| async move {
+            let spawn = |n| {
+                let own = world.clone();
+                world.spawn(&format!("same {n}"), async move { own.yield_now().await })
+            };
+            let mut all: Vec<_> = (0..2).map(spawn).collect();
+            if together {
+                world.join_all(&mut all).await;
+            } else {
+                for task in all {
+                    task.await.ok();
+                }
+            }
+        };
+        scenario("joined").process("p", body).alike_tasks("same ")
+    };
+    scene(false).explore(Strategy::exhaustive()).assert_violated(ViolationKind::Panic);
+    scene(true).explore(Strategy::exhaustive()).assert_exhausted();
+}
+
+/// Another type of future is another body, whatever it is called.
+#[test]
+fn tasks_of_two_bodies_are_not_alike_under_one_name() {
+    let scene = |alike: &str| {
+        let body = |world: SimWorld| async move {
+            let (one, other) = (world.clone(), world.clone());
+            let one = world.spawn("same 1", async move { one.mkdir("/one").await.is_ok() });
+            let other = world.spawn("same 2", async move { other.mkdir("/other").await.is_ok() });
+            world.join_all(&mut [one]).await;
+            world.join_all(&mut [other]).await;
+        };
+        scenario("bodies").process("p", body).alike_tasks(alike)
+    };
+    assert_eq!(states(&scene("same ")), states(&scene("nobody ")));
 }

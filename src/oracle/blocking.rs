@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use super::held::Held;
 use super::{Oracle, Violation, ViolationKind, state_of};
-use crate::sim::KernelView;
+use crate::sim::{KernelView, Renamed};
 use crate::world::{Event, Kinds, Thread, What};
 
 /// See the [module documentation](self).
@@ -121,6 +121,12 @@ impl Oracle for BlockingWhileHeld {
     }
     fn state(&self) -> Option<u64> {
         let mut blocked: Vec<_> = self.blocked.iter().collect();
+        blocked.sort_unstable();
+        state_of(blocked)
+    }
+    fn state_as(&self, names: &Renamed<'_>) -> Option<u64> {
+        let blocked = self.blocked.iter().map(|(_, task, path)| (names.task(*task), names.path(path)));
+        let mut blocked: Vec<_> = blocked.collect();
         blocked.sort_unstable();
         state_of(blocked)
     }

@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::{Oracle, Violation, ViolationKind, state_of};
-use crate::sim::KernelView;
+use crate::sim::{KernelView, Renamed};
 use crate::world::{Event, Kinds, Status, What};
 
 /// See the [module documentation](self).
@@ -89,6 +89,16 @@ impl Oracle for Builds {
         let mut under_way: Vec<_> = self.under_way.values().map(|(key, process, _)| (key, process)).collect();
         under_way.sort_unstable();
         state_of((under_way, self.published.keys().collect::<Vec<_>>(), &self.wanted))
+    }
+    fn state_as(&self, names: &Renamed<'_>) -> Option<u64> {
+        let named = |(key, process): (_, u32)| (names.path(key), names.process(process));
+        let mut under_way: Vec<_> = self.under_way.values().map(|(key, process, _)| named((key, *process))).collect();
+        let mut published: Vec<_> = self.published.keys().map(|key| names.path(key)).collect();
+        let mut wanted: Vec<_> = self.wanted.iter().map(|(process, key)| named((key, *process))).collect();
+        under_way.sort_unstable();
+        published.sort_unstable();
+        wanted.sort_unstable();
+        state_of((under_way, published, wanted))
     }
     fn judged(&self) -> u64 {
         self.judged

@@ -11,8 +11,8 @@ use std::sync::Arc;
 use super::deed::Deed;
 use super::map::Map;
 use super::{Glob, Oracle, Violation, ViolationKind};
-use crate::sim::KernelView;
 use crate::sim::kernel::DescriptorView;
+use crate::sim::{KernelView, Renamed};
 use crate::world::{Errno, Event, Kinds, What};
 
 /// A descriptor that is open, or was.
@@ -159,7 +159,7 @@ impl Oracle for DescriptorBound {
     fn state(&self) -> Option<u64> {
         Some(0) // each number is judged by itself; the tables are for the report
     }
-    fn state_as(&self, _: &dyn Fn(u32) -> u32) -> Option<u64> {
+    fn state_as(&self, _: &Renamed<'_>) -> Option<u64> {
         self.state()
     }
     fn judged(&self) -> u64 {
@@ -215,7 +215,7 @@ impl Oracle for NoEmfile {
     fn state(&self) -> Option<u64> {
         Some(0)
     }
-    fn state_as(&self, _: &dyn Fn(u32) -> u32) -> Option<u64> {
+    fn state_as(&self, _: &Renamed<'_>) -> Option<u64> {
         self.state()
     }
     fn judged(&self) -> u64 {

@@ -11,7 +11,7 @@ use super::glob::Memo;
 use super::held::{Act, Held, HeldLocks};
 use super::map::Map;
 use super::{Glob, Oracle, Violation, ViolationKind, state_of};
-use crate::sim::KernelView;
+use crate::sim::{KernelView, Renamed};
 use crate::world::{Event, Kinds, LockMode, What};
 
 /// Paths of that form have one exclusive owner, or several shared ones.
@@ -80,7 +80,7 @@ impl Oracle for PathExclusion {
     fn state(&self) -> Option<u64> {
         Some(0) // who owns what is remembered for all
     }
-    fn state_as(&self, _: &dyn Fn(u32) -> u32) -> Option<u64> {
+    fn state_as(&self, _: &Renamed<'_>) -> Option<u64> {
         self.state()
     }
     fn judged(&self) -> u64 {
@@ -144,12 +144,12 @@ impl Oracle for RegionExclusion {
         Ok(())
     }
     fn state(&self) -> Option<u64> {
-        self.state_as(&|process| process)
+        self.state_as(&Renamed::default())
     }
-    fn state_as(&self, renamed: &dyn Fn(u32) -> u32) -> Option<u64> {
+    fn state_as(&self, names: &Renamed<'_>) -> Option<u64> {
         // The machine remembers who is in which region; regions are numbered in the order of entering, which is no matter.
         let mut inside: Vec<_> =
-            self.inside.values().map(|(subject, reads, by)| (subject, reads, renamed(by.process))).collect();
+            self.inside.values().map(|(subject, reads, by)| (subject, reads, names.process(by.process))).collect();
         inside.sort_unstable();
         state_of(inside)
     }

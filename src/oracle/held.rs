@@ -11,9 +11,9 @@ use smallvec::SmallVec;
 
 use super::deed::Deed;
 use super::kin::{self, Actor};
+use crate::sim::Renamed;
 use crate::sim::fingerprint::unordered;
 use crate::sim::state::Task;
-use crate::sim::symmetry::Ranks;
 use crate::world::{Event, FileId, Kinds, LockMode, What};
 
 /// A lock that somebody has, or was not told that he has lost.
@@ -241,11 +241,11 @@ impl HeldLocks {
     }
 
     /// A hash of who holds what, with descriptions and processes called by these names.
-    pub(crate) fn fingerprint(&self, tasks: &[Task], named: impl Fn(u64) -> u64, ranks: &Ranks) -> u128 {
+    pub(crate) fn fingerprint(&self, described: impl Fn(u64) -> u64, names: &Renamed<'_>) -> u128 {
         unordered(self.iter(), |held, one| {
-            let (process, birth) = held.actor(tasks);
-            let by = (ranks.of(process), birth);
-            (named(held.description), &held.path, held.mode, by, held.owned).hash(one);
+            let by = held.by.map_or((names.process(held.taken.process), 0), |by| names.task(by));
+            let path = names.path(&held.path);
+            (described(held.description), path, held.mode, by, held.owned).hash(one);
         })
     }
 }

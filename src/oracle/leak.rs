@@ -5,7 +5,7 @@
 //! cancelled task took and nobody gave back, a descriptor that a child inherited by accident: each works until the process lives
 //! longer than expected.
 
-use crate::sim::KernelView;
+use crate::sim::{KernelView, Renamed};
 use crate::world::{Event, Kinds, Status, Thread, What};
 
 use super::{Oracle, Violation, ViolationKind, state_of};
@@ -138,10 +138,10 @@ impl Oracle for Leak {
         }
     }
     fn state(&self) -> Option<u64> {
-        self.state_as(&|process| process)
+        self.state_as(&Renamed::default())
     }
-    fn state_as(&self, renamed: &dyn Fn(u32) -> u32) -> Option<u64> {
-        let mut ending: Vec<u32> = self.ending.iter().map(|&process| renamed(process)).collect();
+    fn state_as(&self, names: &Renamed<'_>) -> Option<u64> {
+        let mut ending: Vec<u32> = self.ending.iter().map(|&process| names.process(process)).collect();
         ending.sort_unstable();
         state_of((self.killed, ending))
     }

@@ -8,7 +8,7 @@ use std::fmt::Write;
 
 use super::glob::Memo;
 use super::{Glob, Oracle, Violation, ViolationKind};
-use crate::sim::KernelView;
+use crate::sim::{KernelView, Renamed};
 use crate::world::{Event, Kinds, What};
 
 /// See the [module documentation](self). A lock is counted once, however many descriptors share it, for as long as it is held.
@@ -70,7 +70,7 @@ impl Oracle for LockBound {
     fn state(&self) -> Option<u64> {
         Some(0) // who holds what is remembered for all
     }
-    fn state_as(&self, _: &dyn Fn(u32) -> u32) -> Option<u64> {
+    fn state_as(&self, _: &Renamed<'_>) -> Option<u64> {
         self.state()
     }
     fn judged(&self) -> u64 {

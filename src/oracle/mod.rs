@@ -25,7 +25,7 @@ use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-use crate::sim::KernelView;
+use crate::sim::{KernelView, Renamed};
 use crate::world::{Event, Kinds};
 pub use avoidable_wait::AvoidableWait;
 pub use blocking::BlockingWhileHeld;
@@ -34,7 +34,7 @@ pub use descriptors::{DescriptorBound, NoEmfile};
 pub use exclusion::{PathExclusion, RegionExclusion};
 pub use glob::Glob;
 pub(crate) use held::HeldLocks;
-pub(crate) use judges::Judges;
+pub(crate) use judges::{Judge, Judges};
 pub use leak::Leak;
 pub use locks::LockBound;
 pub use lost_update::{LOST_UPDATE, LostUpdate};
@@ -89,11 +89,11 @@ pub trait Oracle: Send {
     /// of every oracle have the same futures. `None` switches the cache off for the scenario.
     fn state(&self) -> Option<u64>;
 
-    /// The same hash, with each process called `renamed` of it instead of by its number: what two executions in which
-    /// [like](crate::Scenario::alike) processes have changed places agree in. `None`, unless it is overridden: no two states are taken for
-    /// one on account of such a change then.
-    fn state_as(&self, renamed: &dyn Fn(u32) -> u32) -> Option<u64> {
-        let _ = renamed;
+    /// The same hash, with processes, tasks, files and paths called by `names` instead of by what events call them: what two executions
+    /// agree in, in which [like](crate::Scenario::alike) processes, tasks or paths have changed places. `None`, unless it is
+    /// overridden: no two states are taken for one on account of such a change then.
+    fn state_as(&self, names: &Renamed<'_>) -> Option<u64> {
+        let _ = names;
         None
     }
 

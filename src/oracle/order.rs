@@ -23,6 +23,7 @@
 //! *Not verified*: locks of a parent that waits for its child; futures of one task that hold locks independently of each other (they
 //! count as one holder).
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt::Write;
 use std::sync::Arc;
@@ -31,7 +32,7 @@ use super::glob::Memo;
 use super::held::Held;
 use super::kin::{self, Actor};
 use super::{Glob, Oracle, Violation, ViolationKind, state_of};
-use crate::sim::KernelView;
+use crate::sim::{KernelView, Renamed};
 use crate::world::{Event, Kinds, LockMode, What};
 
 /// Whether a task may hold two locks of one class.
@@ -81,6 +82,11 @@ impl Requests {
     }
     fn sorted(&self) -> Vec<&(Actor, Arc<str>)> {
         let mut all: Vec<_> = self.0.iter().collect();
+        all.sort_unstable();
+        all
+    }
+    fn named(&self, names: &Renamed<'_>) -> Vec<((u32, u64), Cow<'_, str>)> {
+        let mut all: Vec<_> = self.0.iter().map(|(by, path)| (names.actor(*by), names.path(path))).collect();
         all.sort_unstable();
         all
     }
@@ -330,6 +336,9 @@ impl Oracle for LockOrder {
     fn state(&self) -> Option<u64> {
         // Who holds what is remembered for all.
         state_of((self.waiting.sorted(), self.refused.sorted()))
+    }
+    fn state_as(&self, names: &Renamed<'_>) -> Option<u64> {
+        state_of((self.waiting.named(names), self.refused.named(names)))
     }
     fn judged(&self) -> u64 {
         self.judged

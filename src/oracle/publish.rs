@@ -19,7 +19,7 @@ use std::sync::Arc;
 
 use super::table::Tables;
 use super::{Glob, Oracle, Violation, ViolationKind, state_of};
-use crate::sim::KernelView;
+use crate::sim::{KernelView, Renamed};
 use crate::world::{Event, FileId, Kinds, Status, What};
 
 type Complete = Arc<dyn Fn(&KernelView<'_>) -> bool + Send + Sync>;
@@ -41,6 +41,7 @@ pub struct Publish {
     published: Vec<Glob>,
     markers: Vec<(String, Complete)>,
     cleaners: Vec<Glob>,
+    beside: Vec<Glob>,
     tables: Tables<Use>,
     /// Files whose writer was killed while it wrote.
     torn: BTreeSet<FileId>,
@@ -76,6 +77,17 @@ impl Publish {
     pub fn cleaner(mut self, process: impl Into<Glob>) -> Self {
         self.cleaners.push(process.into());
         self
+    }
+
+    /// Names of that form are no part of what is published, now or later, such as those of lock files: what happens to them is passed
+    /// over. Who has made such a file is then nothing to remember.
+    pub fn beside(mut self, pattern: impl Into<Glob>) -> Self {
+        self.beside.push(pattern.into());
+        self
+    }
+
+    fn is_beside(&self, event: &Event) -> bool {
+        matches!(&event.what, What::Open { path, .. } if self.beside.iter().any(|pattern| pattern.matches(path)))
     }
 
     fn is_published(&self, path: &str) -> bool {
@@ -195,6 +207,9 @@ impl Oracle for Publish {
             }
             _ => {}
         }
+        if self.is_beside(event) {
+            return self.check_markers(event, kernel);
+        }
         let begun = matches!(event.what, What::Open { created, truncated, .. } if created || truncated);
         self.tables.on(event, || Use { written: begun, ..Use::default() });
         self.check_markers(event, kernel)
@@ -205,6 +220,20 @@ impl Oracle for Publish {
             (*at, read.is_some(), *written, doubt.is_some(), changed.is_some())
         });
         state_of((uses.collect::<Vec<_>>(), &self.torn))
+    }
+    fn state_as(&self, names: &Renamed<'_>) -> Option<u64> {
+        let uses = self.tables.0.iter().map(|(&(process, number), entry)| {
+            let Use { read, written, doubt, changed } = &entry.note;
+            let file = entry.file.and_then(|file| names.file(file));
+            let at = (names.process(process), number, file);
+            (at, read.is_some(), *written, doubt.is_some(), changed.is_some())
+        });
+        let mut uses: Vec<_> = uses.collect();
+        // What is gone is read by nobody any more.
+        let mut torn: Vec<_> = self.torn.iter().filter_map(|&file| names.file(file)).collect();
+        uses.sort_unstable();
+        torn.sort_unstable();
+        state_of((uses, torn))
     }
     fn judged(&self) -> u64 {
         self.judged

@@ -5,9 +5,11 @@ use super::discipline::{Discipline, Moment};
 use super::lock_file::{self, Lock, LockTable};
 use super::{Order, Rank, Result};
 use crate::world::{LockMode, World};
+use parking_lot::Mutex;
+use std::collections::BTreeSet;
+use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 /// Told the path of a lock file before a task starts to wait for it, and whether it is another task of this process that it waits for.
@@ -53,7 +55,7 @@ struct Shared<W: World> {
     locks: LockTable<W>,
     budget: Budget<W>,
     spawning: W::Semaphore,
-    names: AtomicU64,
+    numbers: Mutex<BTreeSet<u32>>,
 }
 
 impl<W: World> Clone for Cache<W> {
@@ -72,7 +74,7 @@ impl<W: World> Cache<W> {
             locks: LockTable::default(),
             budget: Budget::new(world, settings.reserve)?,
             spawning: world.semaphore("start of a child", 1),
-            names: AtomicU64::new(0),
+            numbers: Mutex::default(),
             settings,
         })))
     }
@@ -128,9 +130,44 @@ impl<W: World> Cache<W> {
         &self.0.spawning
     }
 
-    /// A number that this process has not used yet.
-    pub(super) fn number(&self) -> u64 {
-        self.0.names.fetch_add(1, Ordering::Relaxed)
+    /// The lowest number that nobody else in this process has.
+    pub(super) fn number(&self) -> Number<W> {
+        Number { cache: self.clone(), value: take_number(&mut self.0.numbers.lock(), 0) }
+    }
+}
+
+/// The lowest number that is not taken, from `first` on. Not one after the other for ever: then a name would tell how many there
+/// have been before.
+fn take_number(taken: &mut BTreeSet<u32>, first: u32) -> u32 {
+    let number = (first..).find(|number| !taken.contains(number)).expect("fewer at once than numbers");
+    taken.insert(number);
+    number
+}
+
+/// Tells what several tasks of a process make at once apart, in the names of their files.
+pub(super) struct Number<W: World> {
+    cache: Cache<W>,
+    value: u32,
+}
+
+impl<W: World> Number<W> {
+    /// A higher one instead: a file has this name although nobody here has the number.
+    pub(super) fn advance(&mut self) {
+        let mut taken = self.cache.0.numbers.lock();
+        let next = take_number(&mut taken, self.value + 1);
+        taken.remove(&std::mem::replace(&mut self.value, next));
+    }
+}
+
+impl<W: World> fmt::Display for Number<W> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.value.fmt(f)
+    }
+}
+
+impl<W: World> Drop for Number<W> {
+    fn drop(&mut self) {
+        self.cache.0.numbers.lock().remove(&self.value);
     }
 }
 

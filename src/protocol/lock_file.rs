@@ -103,10 +103,10 @@ pub(super) async fn acquire<W: World>(world: &W, task: &Task<W>, claim: Claim, m
         None => patience.spend(world, true, world.acquire(&slot.turn, 1)).await?,
     };
     loop {
-        let (file, got) = match slot.adopt(task.permit()) {
-            Some(wait) => {
+        let (file, got) = match slot.adopt(world, &path, task.permit()) {
+            Some((wait, granted)) => {
                 let waiter = Waiter { slot: &slot, wait };
-                patience.spend(world, false, world.notified(&waiter.wait.granted)).await?;
+                patience.spend(world, false, world.notified(&granted)).await?;
                 (waiter.fetch(&path)?, waiter.wait.mode)
             }
             None => {
@@ -114,7 +114,7 @@ pub(super) async fn acquire<W: World>(world: &W, task: &Task<W>, claim: Claim, m
                 match world.try_flock(&file, mode).await.map_err(|error| refused(&path, error))? {
                     true => (file, mode),
                     false => {
-                        let (waiter, section) = slot.begin(world, &path, file, mode, task.permit());
+                        let (waiter, section) = slot.begin(world, file, mode, task.permit());
                         patience.spend(world, false, world.on_thread(section)).await?;
                         (waiter.fetch(&path)?, mode)
                     }
@@ -151,25 +151,26 @@ pub(super) async fn try_acquire<W: World>(
     }
 }
 
-/// Opens a lock file, and makes it and the directories above it if they are missing.
+/// Opens a lock file, and makes it and the directories above it if they are missing; again, if somebody removes them meanwhile.
 async fn open<W: World>(world: &W, path: &str) -> Result<W::File> {
     world
         .forgetting(async {
-            let options = OpenOptions::lock_file().no_follow();
-            let opened = match world.open(path, options).await {
-                Err(error) if error.errno == Errno::NoEnt => {
-                    if let Some((parent, _)) = path.rsplit_once('/').filter(|(parent, _)| !parent.is_empty()) {
-                        create_dir_all(world, parent).await?;
+            let above = path.rsplit_once('/').map(|(parent, _)| parent).filter(|parent| !parent.is_empty());
+            loop {
+                world.keeping(&());
+                let error = match world.open(path, OpenOptions::lock_file().no_follow()).await {
+                    Ok(file) => return Ok(file),
+                    Err(error) => error,
+                };
+                match (error.errno, above) {
+                    (Errno::NoEnt, Some(parent)) => create_dir_all(world, parent).await?,
+                    (Errno::Loop, _) => {
+                        return Err(Error::NotALockFile { path: path.into(), found: "a symbolic link" });
                     }
-                    world.open(path, options).await
+                    (Errno::IsDir, _) => return Err(Error::NotALockFile { path: path.into(), found: "a directory" }),
+                    _ => return Err(error.into()),
                 }
-                other => other,
-            };
-            opened.map_err(|error| match error.errno {
-                Errno::Loop => Error::NotALockFile { path: path.into(), found: "a symbolic link" },
-                Errno::IsDir => Error::NotALockFile { path: path.into(), found: "a directory" },
-                _ => error.into(),
-            })
+            }
         })
         .await
 }
@@ -251,7 +252,6 @@ impl<'a, W: World> Patience<'a, W> {
 /// A wait in the kernel, shared by the thread that waits and whoever wants the outcome.
 struct Wait<W: World> {
     mode: LockMode,
-    granted: W::Notify,
     progress: Mutex<Progress<W>>,
 }
 
@@ -265,7 +265,7 @@ enum State<W: World> {
     /// Whoever began it waits for the thread.
     Awaited,
     /// Somebody else took it over, and waits to be notified.
-    Adopted,
+    Adopted(W::Notify),
     /// Nobody wants it.
     Abandoned,
     /// Over, and not fetched yet.
@@ -279,29 +279,29 @@ impl<W: World> Slot<W> {
     fn begin(
         &self,
         world: &W,
-        path: &str,
         file: W::File,
         mode: LockMode,
         permit: &Permit<W>,
     ) -> (Waiter<'_, W>, impl Future<Output = ()> + Send + 'static) {
         let progress = Mutex::new(Progress { state: State::Awaited, permit: Some(permit.clone()) });
-        let wait = Arc::new(Wait { mode, granted: world.notify(path), progress });
+        let wait = Arc::new(Wait { mode, progress });
         let section = wait_in_kernel(world.clone(), Ending(wait.clone()), file);
         (Waiter { slot: self, wait }, section)
     }
 
     /// Takes the abandoned wait over, unless there is none or it has ended.
-    fn adopt(&self, permit: &Permit<W>) -> Option<Arc<Wait<W>>> {
+    fn adopt(&self, world: &W, path: &str, permit: &Permit<W>) -> Option<(Arc<Wait<W>>, W::Notify)> {
         let wait = self.abandoned.lock().take()?;
         let mut progress = wait.progress.lock();
         if !matches!(progress.state, State::Abandoned) {
             return None;
         }
-        progress.state = State::Adopted;
+        let granted = world.notify(path);
+        progress.state = State::Adopted(granted.clone());
         let previous = progress.permit.replace(permit.clone());
         drop(progress);
         drop(previous);
-        Some(wait)
+        Some((wait, granted))
     }
 }
 
@@ -312,18 +312,18 @@ async fn wait_in_kernel<W: World>(world: W, ending: Ending<W>, file: W::File) {
     let (unwanted, adopted) = {
         let mut progress = wait.progress.lock();
         match mem::replace(&mut progress.state, State::Over) {
-            State::Abandoned => (Some(file), false),
+            State::Abandoned => (Some(file), None),
             state => {
                 progress.state = State::Granted(result.map(|()| file));
-                (None, matches!(state, State::Adopted))
+                (None, if let State::Adopted(granted) = state { Some(granted) } else { None })
             }
         }
     };
     if let Some(file) = unwanted {
         give_up(&world, file).await;
     }
-    if adopted {
-        world.notify_one(&wait.granted).await;
+    if let Some(granted) = adopted {
+        world.notify_one(&granted).await;
     }
 }
 
@@ -361,7 +361,7 @@ impl<W: World> Drop for Waiter<'_, W> {
     fn drop(&mut self) {
         let mut progress = self.wait.progress.lock();
         let unfetched = match &progress.state {
-            State::Awaited | State::Adopted => {
+            State::Awaited | State::Adopted(_) => {
                 progress.state = State::Abandoned;
                 None
             }

@@ -15,10 +15,11 @@ use crate::world::{Errno, OpenOptions, World, write_all};
 /// [`System`](super::Error::System) from any of the steps; the directory is then as it was.
 pub async fn place<W: World>(world: &W, cache: &Cache<W>, path: &str, dir: &str) -> Result<String> {
     let name = path.rsplit('/').next().unwrap_or(path);
+    let mut number = cache.number();
     let (temp, file) = loop {
-        let temp = format!("{dir}/.{name}.{}-{}.tmp", world.process_id(), cache.number());
+        let temp = format!("{dir}/.{name}.{}-{number}.tmp", world.process_id());
         match world.open(&temp, OpenOptions::create_new()).await {
-            Err(error) if error.errno == Errno::Exist => {}
+            Err(error) if error.errno == Errno::Exist => number.advance(),
             Err(error) => return Err(error.into()),
             Ok(file) => break (temp, file),
         }

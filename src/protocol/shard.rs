@@ -25,7 +25,8 @@ use futures::future::BoxFuture;
 use std::future::Future;
 
 /// How one result is made. Everything that is cached has a recipe: the wheel of a source tree, the answer of a
-/// `get_requires_for_build_wheel`, a build environment.
+/// `get_requires_for_build_wheel`, a build environment. What it leaves behind is on disk, and not in memory:
+/// [`build_all`](super::build_all) [forgets](crate::world::Files::forgetting) the rest.
 pub trait Recipe<W: World>: Send + Sync + 'static {
     /// What [`prepare`](Self::prepare) finds and [`produce`](Self::produce) needs, such as the path of a build environment.
     type Needs: Send + Sync;
@@ -52,7 +53,7 @@ pub trait Recipe<W: World>: Send + Sync + 'static {
 }
 
 /// A result, and where it came from.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Obtained {
     /// This task built it.
     Built(Entry),

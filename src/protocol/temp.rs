@@ -13,6 +13,7 @@
 //! gone, and takes another name.
 
 use super::budget::Permit;
+use super::cache::Number;
 use super::lock_file::{is_current, refused};
 use super::{Result, Task};
 use crate::world::{Errno, LockMode, OpenOptions, World, create_dir_all, remove_dir_all};
@@ -23,6 +24,7 @@ use crate::world::{Errno, LockMode, OpenOptions, World, create_dir_all, remove_d
 pub struct Temp<W: World> {
     file: W::File,
     path: String,
+    _number: Number<W>,
     _permit: Permit<W>,
 }
 
@@ -33,9 +35,10 @@ impl<W: World> Temp<W> {
     /// [`NoLocks`](super::Error::NoLocks), and [`System`](super::Error::System) from mkdir, open and stat.
     pub async fn create(world: &W, task: &Task<W>) -> Result<Self> {
         let parent = parent(task);
+        let mut number = task.cache().number();
         let made = world.forgetting(async {
             loop {
-                let path = format!("{parent}/{}-{}", world.process_id(), task.cache().number());
+                let path = format!("{parent}/{}-{number}", world.process_id());
                 match world.mkdir(&path).await {
                     Ok(()) => {}
                     Err(error) if error.errno == Errno::NoEnt => {
@@ -43,7 +46,10 @@ impl<W: World> Temp<W> {
                         continue;
                     }
                     // Of an earlier process with our number, or one in another container.
-                    Err(error) if error.errno == Errno::Exist => continue,
+                    Err(error) if error.errno == Errno::Exist => {
+                        number.advance();
+                        continue;
+                    }
                     Err(error) => return Err(error.into()),
                 }
                 let file = match world.open(&path, OpenOptions::directory().no_follow()).await {
@@ -55,10 +61,11 @@ impl<W: World> Temp<W> {
                     return Result::Ok((file, path));
                 }
                 world.close(file).await?;
+                number.advance(); // a sweeper has it
             }
         });
         let (file, path) = made.await?;
-        Ok(Temp { file, path, _permit: task.permit().clone() })
+        Ok(Temp { file, path, _number: number, _permit: task.permit().clone() })
     }
 
     /// Where it is.

@@ -62,6 +62,7 @@ pub struct Scenario {
     time: Time,
     steps_max: u64,
     shared_memory: bool,
+    alike_tasks: Vec<String>,
     workers: u32,
     pool: u32,
     nofile: Option<u32>,
@@ -99,6 +100,7 @@ impl Scenario {
             time: Time::default(),
             steps_max: 100_000,
             shared_memory: true,
+            alike_tasks: Vec::new(),
             workers: 4,
             pool: 512,
             nofile: None,
@@ -180,6 +182,18 @@ impl Scenario {
         self
     }
 
+    /// Tasks of one process are alike if one task has spawned them, their names begin like that, and their futures are of one type: what
+    /// they have captured is the same in each, none of them knows which it is, nobody aborts one of them and not the others, and who waits
+    /// for them waits for all together ([`join_all`](crate::world::Tasks::join_all)). An exhaustive search then takes states that differ only in
+    /// which of them is which for one. It is a violation if they begin with different operations, or if one is waited for without the others;
+    /// that they differ later nobody sees.
+    ///
+    /// Where a task may be cancelled, it changes nothing.
+    pub fn alike_tasks(mut self, named: &str) -> Self {
+        self.alike_tasks.push(named.to_owned());
+        self
+    }
+
     /// When timers fire.
     pub fn time(mut self, time: Time) -> Self {
         self.time = time;
@@ -229,11 +243,12 @@ impl Scenario {
     }
 
     /// Several processes that do the same, and of which nobody says which is which: no promise tells them apart, and they do not ask
-    /// their World for their process id or arguments. An exhaustive search then takes states that differ only in who is who for one: with
+    /// their World for their arguments. Each is alone in a container, so to speak: all of them have the same process id, and what they
+    /// name after it they name alike. An exhaustive search then takes states that differ only in who is who for one: with
     /// three of them there are up to six times fewer. They may be killed, if all of them may.
     ///
     /// # Panics
-    /// If another process has one of the names; and a process that asks who it is, does.
+    /// If another process has one of the names; and a process that asks for its arguments, does.
     pub fn alike<F, Fut, E>(mut self, names: impl IntoIterator<Item: AsRef<str>>, main: F) -> Self
     where
         F: Fn(SimWorld) -> Fut + Send + Sync + 'static,
@@ -483,6 +498,7 @@ impl Scenario {
             time: self.time,
             steps_max: self.steps_max,
             shared_memory: self.shared_memory,
+            alike_tasks: self.alike_tasks.clone().into(),
         }
     }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::oracle::{Oracle, Violation, ViolationKind};
-use crate::sim::KernelView;
+use crate::sim::{KernelView, Renamed};
 use crate::world::{Event, Kinds};
 
 type Holds = Arc<dyn Fn(&KernelView<'_>) -> bool + Send + Sync>;
@@ -43,7 +43,7 @@ impl Oracle for Always {
     fn state(&self) -> Option<u64> {
         Some(0) // a question about the machine, which remembers itself
     }
-    fn state_as(&self, _: &dyn Fn(u32) -> u32) -> Option<u64> {
+    fn state_as(&self, _: &Renamed<'_>) -> Option<u64> {
         self.state()
     }
     fn judged(&self) -> u64 {
@@ -81,7 +81,7 @@ impl Oracle for Sometimes {
     fn state(&self) -> Option<u64> {
         Some(0)
     }
-    fn state_as(&self, _: &dyn Fn(u32) -> u32) -> Option<u64> {
+    fn state_as(&self, _: &Renamed<'_>) -> Option<u64> {
         self.state()
     }
     fn judged(&self) -> u64 {
@@ -120,7 +120,7 @@ impl Oracle for Finally {
     fn state(&self) -> Option<u64> {
         Some(0)
     }
-    fn state_as(&self, _: &dyn Fn(u32) -> u32) -> Option<u64> {
+    fn state_as(&self, _: &Renamed<'_>) -> Option<u64> {
         self.state()
     }
     fn judged(&self) -> u64 {

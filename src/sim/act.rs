@@ -12,7 +12,8 @@ impl State {
         // A little earlier it would have had to wait, and its worker would have been free for others.
         self.touch_scarce_threads(self.tasks[id as usize].pid);
         match *op {
-            Op::Join { task } => {
+            // Those that are waited for together have been looked at together.
+            Op::Join { task, group: 0 } => {
                 self.touch(Resource::End(task), Access::Await);
                 let joined = &self.tasks[task as usize];
                 let (ended, past) = (joined.phase == Phase::Finished, joined.past);
@@ -58,7 +59,7 @@ impl State {
                 self.mutexes[mutex as usize].blocked.push(id);
                 self.evaluate(id);
             }
-            Op::Join { task } => {
+            Op::Join { task, .. } => {
                 self.tasks[task as usize].joiners.push(id);
                 self.queue_up(id);
             }
@@ -262,7 +263,7 @@ impl State {
                 }
             }
             (Op::Acquire { semaphore, .. }, Stage::Queued) => self.leave_semaphore(id, semaphore),
-            (Op::LockMutex { mutex } | Op::LockThread { mutex }, Stage::Acted) => self.release_mutex(mutex),
+            (Op::LockMutex { mutex } | Op::LockThread { mutex }, Stage::Acted) => self.release_mutex(mutex, None),
             (Op::LockMutex { mutex } | Op::LockThread { mutex }, _) => {
                 self.mutexes[mutex as usize].queue.retain(|&other| other != id);
                 self.mutexes[mutex as usize].blocked.retain(|&other| other != id);
@@ -273,7 +274,7 @@ impl State {
             (Op::Notified { notify }, Stage::Queued) => {
                 self.notifies[notify as usize].queue.retain(|&other| other != id);
             }
-            (Op::Join { task: joined } | Op::Section { task: joined }, Stage::Queued) => {
+            (Op::Join { task: joined, .. } | Op::Section { task: joined }, Stage::Queued) => {
                 self.tasks[joined as usize].joiners.retain(|&mut other| other != id);
             }
             // Giving a section away cannot be taken back (T3).

@@ -292,7 +292,7 @@ impl State {
 
     /// Leaves the result of an operation for its task to fetch: the task.
     #[inline(always)]
-    fn conclude(&mut self, id: OpId, outcome: Outcome) -> Option<TaskId> {
+    pub(super) fn conclude(&mut self, id: OpId, outcome: Outcome) -> Option<TaskId> {
         let Owner::Task(task_id) = self.ops[id.slot as usize].owner else { return None };
         if self.remember {
             self.remember_outcome(id, task_id, &outcome);

@@ -4,16 +4,28 @@
 //! all 145 executions of the smallest program that hangs in production. Here a worker is a resource: a task moves only while it
 //! owns one, gives it up when it suspends, and keeps it through a synchronous call however long that blocks.
 
+use std::hash::Hash;
 use std::sync::Arc;
 
+use smallvec::SmallVec;
+
 use super::depend::{Access, Resource};
+use super::fingerprint::{Wide, hash, unordered};
 use super::job::Job;
 use super::kernel::Pid;
-use super::operation::{OpId, Owner, Ret};
-use super::state::{Phase, State, TaskId};
+use super::operation::{Op, OpId, Owner, Pending, Ret, Stage};
+use super::state::{Phase, State, Task, TaskId};
 use super::tasks::Spawned;
 use crate::oracle::{Violation, ViolationKind};
 use crate::world::{Kinds, Thread, What};
+
+impl Task {
+    /// Whether nothing of it matters any more: what it came to is in the past of whoever asked, or nobody will. A section that has ended is
+    /// part of the past of whoever gave it away.
+    pub(crate) fn is_over(&self) -> bool {
+        matches!(self.phase, Phase::Finished | Phase::Dead) && (self.thread != Thread::Worker || self.is_settled)
+    }
+}
 
 impl State {
     /// A new task; the machine finds it among the [`fresh`](State::fresh).
@@ -22,7 +34,8 @@ impl State {
         let parent = self.current;
         let past = parent.map_or(0, |parent| self.tasks[parent as usize].past);
         let home = self.vacant_slot();
-        let id = self.tasks.add(Spawned { pid, name, parent, thread, home, past });
+        let (label, alike) = (self.new_label(pid, thread), self.class_of_task(&name, past, thread, &*job));
+        let id = self.tasks.add(Spawned { pid, name, parent, thread, home, past, label, alike });
         self.note_cause(id);
         self.fresh.push((id, job));
         if !self.acts(pid) {
@@ -228,6 +241,10 @@ impl State {
             return true;
         }
         task.phase = Phase::Suspended;
+        if task.alike.is_some() && task.began_with.is_none() {
+            self.check_beginning(id);
+        }
+        let task = &self.tasks[id as usize];
         if task.occupied.is_some() {
             return false; // in a synchronous call, so it keeps its thread
         }
@@ -298,7 +315,9 @@ impl State {
 
     /// The value of a task, if it has completed and nobody has taken it.
     pub(crate) fn take_value<T: 'static>(&mut self, id: TaskId) -> Option<T> {
-        let mut job = self.tasks[id as usize].job.take()?;
+        let task = &mut self.tasks[id as usize];
+        task.is_settled = true;
+        let mut job = task.job.take()?;
         let value: &mut Option<T> = job.value().downcast_mut().expect("the type that was spawned");
         let value = value.take();
         self.jobs.keep(job);
@@ -308,7 +327,7 @@ impl State {
     /// Nobody will take the value of a task: the job that has it, if it has completed, for its value to be dropped on stage.
     pub(crate) fn detach(&mut self, id: TaskId) -> Option<Box<dyn Job>> {
         let task = &mut self.tasks[id as usize];
-        task.is_detached = true;
+        (task.is_detached, task.is_settled) = (true, true);
         task.job.take()
     }
 
@@ -317,10 +336,58 @@ impl State {
         let task = &mut self.tasks[id as usize];
         let (past, completed) = (task.past, task.completed);
         for op in std::mem::take(&mut task.joiners) {
-            if let Some(Owner::Task(joiner)) = self.pending(op).map(|p| p.owner) {
-                self.remember_value(joiner, past);
+            let Some(&Pending { owner: Owner::Task(joiner), op: joins, .. }) = self.pending(op) else { continue };
+            match joins {
+                Op::Join { group, .. } if group > 0 => self.tell_of_one_among_all(joiner, op, group, completed),
+                _ => {
+                    self.remember_value(joiner, past);
+                    self.complete(op, Ok(Ret::Flag(completed)));
+                }
             }
-            self.complete(op, Ok(Ret::Flag(completed)));
+        }
+    }
+
+    /// One of those has ended that a task waits for together: it is woken by the last.
+    fn tell_of_one_among_all(&mut self, joiner: TaskId, op: OpId, group: u32, completed: bool) {
+        self.conclude(op, Ok(Ret::Flag(completed)));
+        let mut ended = SmallVec::<[TaskId; 8]>::new();
+        for Pending { op, stage, .. } in self.ops_of(joiner).filter_map(|op| self.pending(op)) {
+            match *op {
+                Op::Join { task, group: other } if other == group && *stage == Stage::Acted => ended.push(task),
+                Op::Join { group: other, .. } if other == group => return,
+                _ => {}
+            }
+        }
+        self.remember_ends(joiner, &ended);
+        self.wake(joiner);
+    }
+
+    /// The running task is about to wait for all of these together: the number of their group.
+    pub(crate) fn begin_to_join(&mut self, tasks: impl Iterator<Item = TaskId>) -> u32 {
+        let joiner = self.current();
+        self.note_strand(joiner);
+        let tasks: SmallVec<[TaskId; 8]> = tasks.collect();
+        self.check_joined(&tasks);
+        tasks.iter().for_each(|&task| self.touch(Resource::End(task), Access::Await));
+        let ended: SmallVec<[TaskId; 8]> = tasks.into_iter().filter(|&task| self.has_ended(task)).collect();
+        self.remember_ends(joiner, &ended);
+        self.tasks[joiner as usize].announced + 1
+    }
+
+    /// Whether there is nothing left to wait for.
+    pub(crate) fn has_ended(&self, task: TaskId) -> bool {
+        self.tasks[task as usize].phase == Phase::Finished
+    }
+
+    /// A task has learnt how these have ended, and not which of them was the last.
+    pub(crate) fn remember_ends(&mut self, joiner: TaskId, ended: &[TaskId]) {
+        if self.remember && !ended.is_empty() {
+            let how = |&task: &TaskId, one: &mut Wide| {
+                let Task { past, completed, .. } = self.tasks[task as usize];
+                (past, completed).hash(one);
+            };
+            let all = unordered(ended, how);
+            self.remember_value(joiner, hash(&all));
         }
     }
 

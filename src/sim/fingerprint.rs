@@ -8,13 +8,13 @@
 //! file by its path ([`Kernel::fingerprint`](super::kernel::Kernel::fingerprint)), and what has no order is hashed without one.
 
 use std::hash::{Hash, Hasher};
+use std::sync::Arc;
 
-use super::kernel::Pid;
+use super::kernel::{Labels, Pid};
 use super::operation::{Op, OpId, Outcome, Owner, Pending, Ret, Stage};
-use super::state::{Phase, State, TaskId};
-use super::symmetry::Ranks;
-use crate::oracle::Oracle;
-use crate::world::Thread;
+use super::state::{State, TaskId};
+use super::symmetry::{Ranks, Renamed};
+use crate::oracle::Judge;
 
 /// A 64-bit hasher with a strong finish; the same on every machine, unlike the standard one, whose algorithm may change.
 #[derive(Clone)]
@@ -137,20 +137,18 @@ impl State {
     }
 
     fn fingerprint_and_ranks(&self) -> Option<(u128, Ranks)> {
-        let mut names = self.kernel.names_by_path();
-        let ranks = self.ranks(&names);
-        let renamed =
-            ranks.as_ref().and_then(|ranks| self.feed_oracles(|oracle| oracle.state_as(&|pid| ranks.of(pid))));
-        let (ranks, oracles) = match ranks.zip(renamed) {
-            Some(under_ranks) => under_ranks,
-            None => (Ranks::default(), self.feed_oracles(|oracle| oracle.state())?),
+        let by_path = self.kernel.names_by_path();
+        let alike = self.ranks(&by_path).and_then(|ranks| self.renamed(&by_path, ranks, false));
+        let (ranks, names, oracles) = match alike {
+            Some(renamed) => renamed,
+            None => self.renamed(&by_path, Ranks::default(), true)?,
         };
-        self.kernel.name_what_is_open(&mut names, &ranks);
         let mut state = Wide::new();
         oracles.hash(&mut state);
         if self.judges.follow_locks() {
-            let named = |description| names.description(description);
-            self.judges.locks.fingerprint(&self.tasks, named, &ranks).hash(&mut state);
+            let described = |description| names.description(description);
+            let renamed = Renamed::new(&ranks, self, &names);
+            self.judges.locks.fingerprint(described, &renamed).hash(&mut state);
         }
         self.kernel.feed_fingerprint(&names, &ranks, &mut state);
         self.feed_fingerprint(&ranks, &mut state);
@@ -171,26 +169,31 @@ impl State {
         self.kernel.set_author(first);
     }
 
-    /// What the oracles remember. `None` if one of them does not tell, or not under other names.
-    fn feed_oracles(&self, told: impl Fn(&dyn Oracle) -> Option<u64>) -> Option<u128> {
+    /// What everything is called if processes have these ranks, and what the oracles remember. `None` if one of them does not tell, or, unless
+    /// that is all the same (`or_not`), not under other names.
+    fn renamed(&self, by_path: &Labels, ranks: Ranks, or_not: bool) -> Option<(Ranks, Labels, u128)> {
+        let mut names = by_path.clone();
+        self.kernel.name_what_is_open(&mut names, &ranks);
         let mut state = Wide::new();
-        for judge in &self.judges.all {
-            told(&*judge.oracle)?.hash(&mut state);
+        let renamed = Renamed::new(&ranks, self, &names);
+        for Judge { oracle, .. } in &self.judges.all {
+            let told = oracle.state_as(&renamed);
+            told.or_else(|| or_not.then(|| oracle.state()).flatten())?.hash(&mut state);
         }
-        Some(state.wide())
+        Some((ranks, names, state.wide()))
     }
 
-    /// Which process, and the how many'th of its tasks.
-    fn name_of_task(&self, task: TaskId, ranks: &Ranks) -> (Pid, u32) {
-        let task = &self.tasks[task as usize];
-        (ranks.of(task.pid), task.birth)
+    /// Which process, and which of its tasks.
+    pub(super) fn name_of_task(&self, id: TaskId, ranks: &Ranks) -> (Pid, u64) {
+        let task = &self.tasks[id as usize];
+        (ranks.of(task.pid), ranks.label(id, task))
     }
 
-    fn name_of_op(&self, id: OpId, ranks: &Ranks) -> Option<(Pid, u32, u32)> {
+    fn name_of_op(&self, id: OpId, ranks: &Ranks) -> Option<(Pid, u64, u32)> {
         self.pending(id).map(|pending| match pending.owner {
             Owner::Task(task) => {
-                let (pid, birth) = self.name_of_task(task, ranks);
-                (pid, birth, pending.seq - self.tasks[task as usize].forgetting.operations)
+                let (pid, label) = self.name_of_task(task, ranks);
+                (pid, label, pending.seq - self.tasks[task as usize].forgetting.operations)
             }
             Owner::Process(pid) => (ranks.of(pid), 0, 0),
         })
@@ -198,18 +201,31 @@ impl State {
 
     /// An operation of a task, with what it is about named as above, but for the process, which is the task's own: tasks, semaphores, mutexes
     /// and notifications have numbers that depend on which process came first.
-    fn op_in_fingerprint(&self, op: &Op) -> u64 {
+    pub(super) fn op_in_fingerprint(&self, op: &Op, ranks: &Ranks) -> u64 {
         match *op {
-            Op::Join { task } => hash(&(0, self.tasks[task as usize].birth)),
-            Op::Section { task } => hash(&(1, self.tasks[task as usize].birth)),
-            Op::Acquire { semaphore, permits } => hash(&(2, birth(&self.semaphores, semaphore, |s| s.pid), permits)),
-            Op::TryAcquire { semaphore, permits } => hash(&(3, birth(&self.semaphores, semaphore, |s| s.pid), permits)),
-            Op::LockMutex { mutex } => hash(&(4, birth(&self.mutexes, mutex, |m| m.pid))),
-            Op::LockThread { mutex } => hash(&(5, birth(&self.mutexes, mutex, |m| m.pid))),
-            Op::Notified { notify } => hash(&(6, birth(&self.notifies, notify, |n| n.pid))),
-            Op::Notify { notify, all } => hash(&(7, birth(&self.notifies, notify, |n| n.pid), all)),
+            Op::Join { task, group } => hash(&(0, ranks.label(task, &self.tasks[task as usize]), group > 0)),
+            // It is the task's own.
+            Op::Section { task } => hash(&(1, self.tasks[task as usize].label.number)),
+            Op::Acquire { semaphore, permits } => hash(&(2, self.name_of_semaphore(semaphore), permits)),
+            Op::TryAcquire { semaphore, permits } => hash(&(3, self.name_of_semaphore(semaphore), permits)),
+            Op::LockMutex { mutex } => hash(&(4, self.name_of_mutex(mutex))),
+            Op::LockThread { mutex } => hash(&(5, self.name_of_mutex(mutex))),
+            Op::Notified { notify } => hash(&(6, self.name_of_notify(notify))),
+            Op::Notify { notify, all } => hash(&(7, self.name_of_notify(notify), all)),
             ref op => hash(op),
         }
+    }
+
+    fn name_of_semaphore(&self, number: u32) -> (&str, usize) {
+        among_its_like(&self.semaphores, number, |s| (s.pid, &s.name))
+    }
+
+    fn name_of_mutex(&self, number: u32) -> (&str, usize) {
+        among_its_like(&self.mutexes, number, |m| (m.pid, &m.name))
+    }
+
+    fn name_of_notify(&self, number: u32) -> (&str, usize) {
+        among_its_like(&self.notifies, number, |n| (n.pid, &n.name))
     }
 
     /// What an operation gave. Permits come with the number of the task that they were granted to: itself.
@@ -224,21 +240,27 @@ impl State {
     /// ask for.
     pub(crate) fn remember_outcome(&mut self, id: OpId, task: TaskId, outcome: &Outcome) {
         let Pending { seq, ref op, .. } = self.ops[id.slot as usize];
+        if matches!(op, Op::Join { group: 1.., .. }) {
+            return; // all that are waited for together are remembered together
+        }
         let seq = seq - self.tasks[task as usize].forgetting.operations;
-        let value = hash(&(seq, self.op_in_fingerprint(op), Self::outcome_in_fingerprint(op, outcome)));
+        let value =
+            hash(&(seq, self.op_in_fingerprint(op, &Ranks::default()), Self::outcome_in_fingerprint(op, outcome)));
         self.remember_value(task, value);
     }
 
-    /// A task, but for its process.
-    pub(super) fn feed_task(&self, id: TaskId, one: &mut Wide) {
+    /// A task, but for its process and its name.
+    pub(super) fn feed_task(&self, id: TaskId, ranks: &Ranks, one: &mut Wide) {
         let task = &self.tasks[id as usize];
-        (task.birth, task.past, task.phase, task.has_thread, task.aborting, task.completed).hash(one);
+        (task.past, task.phase, task.has_thread, task.aborting, task.completed).hash(one);
         let ops = unordered(self.ops_of(id), |op, one| {
             let pending = self.pending(op).expect("of a task");
             let acted = pending.stage == Stage::Acted;
             let outcome = acted.then(|| Self::outcome_in_fingerprint(&pending.op, &pending.outcome));
-            let told = self.op_in_fingerprint(&pending.op);
-            let seq = pending.seq - task.forgetting.operations;
+            let told = self.op_in_fingerprint(&pending.op, ranks);
+            // Nor does it matter which of those was announced first.
+            let is_one_of_all = matches!(pending.op, Op::Join { group: 1.., .. });
+            let seq = if is_one_of_all { 0 } else { pending.seq - task.forgetting.operations };
             (seq, told, pending.stage, outcome, task.occupied == Some(op)).hash(one);
         });
         ops.hash(one);
@@ -259,20 +281,18 @@ impl State {
                 (launch, transient).hash(state);
             }
             for &task in &host.pool_queue {
-                self.tasks[task as usize].birth.hash(state);
+                self.name_of_task(task, ranks).hash(state);
             }
             // Who is in line for a worker is a set: any of them may be next.
-            unordered(&host.ready, |&task, one| self.tasks[task as usize].birth.hash(one)).hash(state);
+            unordered(&host.ready, |&task, one| self.name_of_task(task, ranks).hash(one)).hash(state);
         }
         let counts = |id: &TaskId| {
             let task = &self.tasks[*id as usize];
-            // A section that has ended is part of the past of whoever gave it away.
-            let over = task.phase == Phase::Finished && task.thread != Thread::Worker;
-            !over && acts(task.pid)
+            !task.is_over() && acts(task.pid)
         };
         let tasks = unordered((0..self.tasks.len() as TaskId).filter(counts), |id, one| {
-            ranks.of(self.tasks[id as usize].pid).hash(one);
-            self.feed_task(id, one);
+            self.name_of_task(id, ranks).hash(one);
+            self.feed_task(id, ranks, one);
         });
         let of_processes = self.ops.iter().filter(|p| p.live).filter_map(|pending| match pending.owner {
             Owner::Process(pid) => Some((ranks.of(pid), pending)),
@@ -281,17 +301,20 @@ impl State {
         let of_processes = unordered(of_processes, |(pid, pending), one| {
             (pid, pending.op.name(), pending.stage == Stage::Queued).hash(one);
         });
-        let semaphores = unordered((0..).zip(&self.semaphores).filter(|(_, s)| acts(s.pid)), |(id, s), one| {
-            (ranks.of(s.pid), birth(&self.semaphores, id, |s| s.pid), s.free, s.queue.len()).hash(one);
+        // What nobody uses is as if it had not been made yet: whether it has been is in the past of whoever would have.
+        let in_use = (0..).zip(&self.semaphores).filter(|(_, s)| acts(s.pid) && s.free < s.total);
+        let semaphores = unordered(in_use, |(id, s), one| {
+            (ranks.of(s.pid), self.name_of_semaphore(id), s.free, s.queue.len()).hash(one);
             s.queue.iter().for_each(|&(op, _)| self.name_of_op(op, ranks).hash(one));
         });
         let mutexes = unordered((0..).zip(&self.mutexes).filter(|(_, m)| acts(m.pid)), |(id, m), one| {
             let holder = m.holder.map(|task| self.name_of_task(task, ranks));
-            (ranks.of(m.pid), birth(&self.mutexes, id, |m| m.pid), holder, m.past).hash(one);
+            (ranks.of(m.pid), self.name_of_mutex(id), holder, m.past).hash(one);
             m.queue.iter().for_each(|&op| self.name_of_op(op, ranks).hash(one));
         });
-        let notifies = unordered((0..).zip(&self.notifies).filter(|(_, n)| acts(n.pid)), |(id, n), one| {
-            (ranks.of(n.pid), birth(&self.notifies, id, |n| n.pid), n.stored).hash(one);
+        let in_use = (0..).zip(&self.notifies).filter(|(_, n)| acts(n.pid) && (n.stored || !n.queue.is_empty()));
+        let notifies = unordered(in_use, |(id, n), one| {
+            (ranks.of(n.pid), self.name_of_notify(id), n.stored).hash(one);
             n.queue.iter().for_each(|&op| self.name_of_op(op, ranks).hash(one));
         });
         let timers = unordered(&self.timers, |&(due, op), one| {
@@ -312,8 +335,8 @@ pub(crate) fn unordered<T>(things: impl IntoIterator<Item = T>, feed: impl Fn(T,
     things.into_iter().fold(0, |sum: u128, thing| sum.wrapping_add(wide(|one| feed(thing, one))))
 }
 
-/// The how many'th of its kind the one of that number is in its process.
-fn birth<T>(all: &[T], number: u32, pid: impl Fn(&T) -> Pid) -> usize {
-    let own = pid(&all[number as usize]);
-    all[..number as usize].iter().filter(|other| pid(other) == own).count()
+/// What one of a list is called, and the how many'th of that name it is in its process.
+fn among_its_like<T>(all: &[T], number: u32, what: impl Fn(&T) -> (Pid, &Arc<str>)) -> (&str, usize) {
+    let own = what(&all[number as usize]);
+    (&**own.1, all[..number as usize].iter().filter(|other| what(other) == own).count())
 }

@@ -13,15 +13,17 @@ use std::hash::Hash;
 use std::pin::pin;
 use std::task::Poll;
 
+use smallvec::SmallVec;
+
 use super::SimWorld;
 use super::fingerprint::{hash, mix};
-use super::state::{State, TaskId};
+use super::state::{State, Task, TaskId};
 
 /// What a task is about to forget.
 #[derive(Debug, Default)]
 pub(crate) struct Forgetting {
-    /// Begun, and not ended.
-    open: u32,
+    /// Where it was when it began each that has not ended.
+    begun: SmallVec<[Since; 4]>,
     /// Of these, those that are being polled.
     inside: u32,
     /// Another future of the task has moved: nothing is forgotten until all have ended.
@@ -35,26 +37,32 @@ pub(crate) struct Forgetting {
 impl Forgetting {
     /// A task begins.
     pub(crate) fn begin_task(&mut self) {
-        let Forgetting { open, inside, spoiled, learnt, operations } = self;
-        (*open, *inside, *spoiled, *operations) = (0, 0, false, 0);
+        let Forgetting { begun, inside, spoiled, learnt, operations } = self;
+        (*inside, *spoiled, *operations) = (0, false, 0);
+        begun.clear();
         learnt.clear();
     }
 
     /// Whether the task is about to forget something.
     #[inline]
     pub(crate) fn is_open(&self) -> bool {
-        self.open > 0
+        !self.begun.is_empty()
     }
 }
 
 /// Where a task was when it began what it will forget.
-struct Begun {
-    world: SimWorld,
-    task: TaskId,
+#[derive(Clone, Copy, Debug)]
+struct Since {
     past: u64,
     announced: u32,
     operations: u32,
     learnt: usize,
+}
+
+/// A task is about to forget something, for as long as this lives.
+struct Begun {
+    world: SimWorld,
+    task: TaskId,
 }
 
 impl State {
@@ -62,7 +70,20 @@ impl State {
     #[inline]
     pub(crate) fn note_strand(&mut self, task: TaskId) {
         let forgetting = &mut self.tasks[task as usize].forgetting;
-        forgetting.spoiled |= forgetting.inside < forgetting.open;
+        forgetting.spoiled |= (forgetting.inside as usize) < forgetting.begun.len();
+    }
+
+    /// A task forgets what it has seen since then, but for what is left of it.
+    fn forget_since(&mut self, task: TaskId, since: Since, left: &impl Hash) {
+        let alone = self.ops_of(task).next().is_none();
+        let State { tasks, kernel, .. } = self;
+        let task = &mut tasks[task as usize];
+        if alone && !task.forgetting.spoiled {
+            task.past = mix(since.past, hash(left));
+            // Those that steps within these have forgotten are among them.
+            task.forgetting.operations = since.operations + (task.announced - since.announced);
+            task.forgetting.learnt.drain(since.learnt..).for_each(|inode| kernel.unlearn(inode));
+        }
     }
 
     /// A task has seen the number of an inode.
@@ -70,7 +91,7 @@ impl State {
         if self.remember {
             self.kernel.learn(inode);
             let forgetting = &mut self.tasks[task as usize].forgetting;
-            if forgetting.open > 0 {
+            if forgetting.is_open() {
                 forgetting.learnt.push(inode);
             }
         }
@@ -95,6 +116,16 @@ impl SimWorld {
         result
     }
 
+    /// See [`Files::keeping`](crate::world::Files::keeping).
+    pub(super) fn keep(&self, left: &impl Hash) {
+        let mut state = self.machine();
+        let task = state.current();
+        if let Some(&since) = state.tasks[task as usize].forgetting.begun.last() {
+            state.note_strand(task);
+            state.forget_since(task, since, left);
+        }
+    }
+
     /// Nothing, if nobody remembers.
     fn begin_to_forget(&self) -> Option<Begun> {
         let mut state = self.machine();
@@ -104,12 +135,11 @@ impl SimWorld {
         let task = state.current();
         state.note_strand(task);
         let alone = state.ops_of(task).next().is_none();
-        let one = &mut state.tasks[task as usize];
-        one.forgetting.open += 1;
-        one.forgetting.spoiled |= !alone;
-        let (past, announced) = (one.past, one.announced);
-        let (operations, learnt) = (one.forgetting.operations, one.forgetting.learnt.len());
-        Some(Begun { world: self.clone(), task, past, announced, operations, learnt })
+        let Task { forgetting, past, announced, .. } = &mut state.tasks[task as usize];
+        forgetting.spoiled |= !alone;
+        let (operations, learnt) = (forgetting.operations, forgetting.learnt.len());
+        forgetting.begun.push(Since { past: *past, announced: *announced, operations, learnt });
+        Some(Begun { world: self.clone(), task })
     }
 
     fn step_inside(&self, begun: Option<&Begun>, enters: bool) {
@@ -121,14 +151,8 @@ impl SimWorld {
 
     fn end_to_forget(&self, begun: &Begun, result: &impl Hash) {
         let mut state = self.machine();
-        let alone = state.ops_of(begun.task).next().is_none();
-        let State { tasks, kernel, .. } = &mut *state;
-        let task = &mut tasks[begun.task as usize];
-        if alone && !task.forgetting.spoiled {
-            task.past = mix(begun.past, hash(result));
-            // Those that steps within these have forgotten are among them.
-            task.forgetting.operations = begun.operations + (task.announced - begun.announced);
-            task.forgetting.learnt.drain(begun.learnt..).for_each(|inode| kernel.unlearn(inode));
+        if let Some(&since) = state.tasks[begun.task as usize].forgetting.begun.last() {
+            state.forget_since(begun.task, since, result);
         }
     }
 }
@@ -137,8 +161,9 @@ impl Drop for Begun {
     fn drop(&mut self) {
         if let Some(mut state) = self.world.acting() {
             let forgetting = &mut state.tasks[self.task as usize].forgetting;
-            forgetting.open -= 1;
-            if forgetting.open == 0 {
+            // If it was not the last to begin, they are spoiled.
+            forgetting.begun.pop();
+            if forgetting.begun.is_empty() {
                 forgetting.spoiled = false;
                 forgetting.learnt.clear();
             }

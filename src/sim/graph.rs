@@ -117,7 +117,7 @@ impl State {
                 (Through::Permit, format!("{permits} of the {} permits of {subject}, {} free", s.total, s.free), by)
             }
             Op::Notified { .. } => (Through::Notification, format!("a notification of {subject}"), Vec::new()),
-            Op::Join { task: other } => (Through::Task, format!("task {subject}"), vec![blank(other)]),
+            Op::Join { task: other, .. } => (Through::Task, format!("task {subject}"), vec![blank(other)]),
             Op::Section { task: other } => (Through::Task, format!("its section {subject}"), vec![blank(other)]),
             Op::Wait { pid: child } => (Through::Child, format!("child {subject} to end"), all_of(child)),
             Op::Fork { .. } => (Through::Child, format!("{subject} to exec"), Vec::new()),

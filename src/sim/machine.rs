@@ -30,6 +30,8 @@ pub(crate) struct Plan {
     pub(crate) steps_max: u64,
     /// See [`Scenario::tasks_share_nothing`](crate::Scenario::tasks_share_nothing).
     pub(crate) shared_memory: bool,
+    /// See [`Scenario::alike_tasks`](crate::Scenario::alike_tasks).
+    pub(crate) alike_tasks: Arc<[String]>,
 }
 
 impl Plan {
@@ -157,6 +159,9 @@ impl Machine {
         state.time = plan.time;
         state.shared_memory = plan.shared_memory;
         plan.classes(&mut state.alike);
+        // Who may be cancelled is said by name.
+        let alike_tasks = if plan.cancellable.is_empty() { plan.alike_tasks.clone() } else { Arc::from([]) };
+        state.alike_tasks = alike_tasks;
         // What is shared is counted, and most executions are of the plan of the one before.
         if !Arc::ptr_eq(&state.cancellable, &plan.cancellable) {
             state.cancellable = plan.cancellable.clone();

@@ -35,6 +35,7 @@ pub(crate) use operation::Op;
 pub use operation::OpId;
 pub(crate) use state::{Body, Faults, Program, State};
 pub use state::{Choice, TaskId, Time};
+pub use symmetry::Renamed;
 pub use view::{Content, HeldLock, KernelView};
 pub use world::{
     SimChild, SimFile, SimGuard, SimJoining, SimMutex, SimNotify, SimPermit, SimRegion, SimSemaphore, SimWorld,

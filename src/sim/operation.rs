@@ -121,8 +121,10 @@ pub(crate) enum Op {
         notify: u32,
         all: bool,
     },
+    /// `group`: those that one task waits for together have the same one, and zero is no group.
     Join {
         task: TaskId,
+        group: u32,
     },
     Section {
         task: TaskId,
@@ -440,7 +442,7 @@ impl State {
             }
             Op::LockMutex { mutex } | Op::LockThread { mutex } => self.mutexes[mutex as usize].name.clone(),
             Op::Notified { notify } | Op::Notify { notify, .. } => self.notifies[notify as usize].name.clone(),
-            Op::Join { task } | Op::Section { task } => self.tasks[task as usize].name.clone(),
+            Op::Join { task, .. } | Op::Section { task } => self.tasks[task as usize].name.clone(),
             Op::Wait { pid } | Op::KillChild { pid } | Op::Exec { child: pid } | Op::Die { pid } => {
                 self.hosts[pid as usize].name.clone()
             }

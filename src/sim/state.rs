@@ -15,6 +15,7 @@ use super::job::{Job, Jobs};
 use super::kernel::{Closed, Kernel, Ofd, Pid, Touched};
 use super::names::{Launches, Name, Names, Written};
 use super::operation::{Launch, LaunchId, OpId, Owner, Pending};
+use super::symmetry::Label;
 use super::sync::{Mutex, Notify, Semaphore};
 use super::tasks::Tasks;
 use super::view::KernelView;
@@ -51,6 +52,12 @@ pub(crate) struct Task {
     pub(crate) name: Arc<str>,
     /// The how many'th task of its process it is, from 1.
     pub(crate) birth: u32,
+    /// What it is called in a fingerprint, if anybody takes one.
+    pub(crate) label: Label,
+    /// Those with the same number are declared to be alike.
+    pub(crate) alike: Option<u64>,
+    /// What it did first, and what it knew then, if it is like others.
+    pub(crate) began_with: Option<(u64, u64)>,
     /// Who spawned it, or gave the section away.
     pub(crate) parent: Option<TaskId>,
     pub(crate) thread: Thread,
@@ -79,6 +86,8 @@ pub(crate) struct Task {
     pub(crate) job: Option<Box<dyn Job>>,
     /// Nobody will.
     pub(crate) is_detached: bool,
+    /// Nobody will ask for it any more.
+    pub(crate) is_settled: bool,
     /// In which step it was last woken, and in which parts of it, bit by bit.
     pub(crate) woken_in: (u64, u64),
     /// When it began to wait for a worker.
@@ -234,6 +243,8 @@ pub(crate) struct State {
     pub(crate) cancellable: Arc<[String]>,
     /// By process of the scenario: which others it is like.
     pub(crate) alike: Vec<Option<u32>>,
+    /// How the names of tasks begin that are alike.
+    pub(crate) alike_tasks: Arc<[String]>,
     pub(crate) time: Time,
     pub(crate) programs: Arc<BTreeMap<String, Program>>,
     /// What the machine polls with. A task that waits with it need not be told through it: the machine knows whom to poll.
@@ -292,6 +303,7 @@ impl Default for State {
             faults: Faults::default(),
             cancellable: Arc::from([]),
             alike: Vec::new(),
+            alike_tasks: Arc::from([]),
             time: Time::Free,
             programs: Arc::default(),
             polls: None,

@@ -31,8 +31,10 @@ pub(crate) struct Mutex {
     pub(crate) holder: Option<TaskId>,
     pub(crate) queue: VecDeque<OpId>,
     pub(crate) blocked: Vec<OpId>,
-    /// Hash of the pasts of all who had it: what it guards is made by them.
+    /// Hash of what it guards, if that is told; otherwise of the pasts of all who had it, who have made it what it is.
     pub(crate) past: u64,
+    /// Whether that is told.
+    pub(crate) is_of_value: bool,
 }
 
 #[derive(Debug)]
@@ -146,8 +148,8 @@ impl State {
         self.review_blocked(mutex);
     }
 
-    /// A guard is dropped.
-    pub(crate) fn release_mutex(&mut self, mutex: u32) {
+    /// A guard is dropped. `known_by`: the hash of what it guards, if that is told and may have changed.
+    pub(crate) fn release_mutex(&mut self, mutex: u32, known_by: Option<u64>) {
         self.touch(Resource::Mutex(mutex), Access::Write);
         let pid = self.mutexes[mutex as usize].pid;
         if !self.acts(pid) {
@@ -157,7 +159,11 @@ impl State {
         if let Some(holder) = holder.filter(|_| self.remember) {
             let past = self.tasks[holder as usize].past;
             let m = &mut self.mutexes[mutex as usize];
-            m.past = super::fingerprint::mix(m.past, past);
+            match known_by {
+                Some(value) => m.past = value,
+                None if m.is_of_value => {}
+                None => m.past = super::fingerprint::mix(m.past, past),
+            }
         }
         if self.wants(Kinds::MEMORY) {
             let name = self.mutexes[mutex as usize].name.clone();

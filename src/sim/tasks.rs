@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::depend::Moment;
 use super::kernel::Pid;
 use super::state::{Phase, Task, TaskId};
+use super::symmetry::Label;
 use crate::world::Thread;
 
 /// See the [module documentation](self).
@@ -25,6 +26,8 @@ pub(crate) struct Spawned {
     pub(crate) thread: Thread,
     pub(crate) home: u32,
     pub(crate) past: u64,
+    pub(crate) label: Label,
+    pub(crate) alike: Option<u64>,
 }
 
 impl Tasks {
@@ -81,11 +84,14 @@ impl IndexMut<usize> for Tasks {
 
 impl Task {
     fn new(spawned: Spawned) -> Task {
-        let Spawned { pid, name, parent, thread, home, past } = spawned;
+        let Spawned { pid, name, parent, thread, home, past, label, alike } = spawned;
         Task {
             pid,
             name,
             birth: 0,
+            label,
+            alike,
+            began_with: None,
             parent,
             thread,
             phase: Phase::Queued,
@@ -104,6 +110,7 @@ impl Task {
             completed: false,
             job: None,
             is_detached: false,
+            is_settled: false,
             woken_in: (0, 0),
             in_line_since: Moment::default(),
         }
@@ -116,6 +123,9 @@ impl Task {
             pid,
             name,
             birth,
+            label,
+            alike,
+            began_with,
             parent,
             thread,
             phase,
@@ -134,6 +144,7 @@ impl Task {
             completed,
             job,
             is_detached,
+            is_settled,
             woken_in,
             in_line_since,
         } = self;
@@ -142,6 +153,7 @@ impl Task {
         }
         (*pid, *parent, *thread) = (spawned.pid, spawned.parent, spawned.thread);
         (*home, *past) = (spawned.home, spawned.past);
+        (*label, *alike, *began_with, *is_settled) = (spawned.label, spawned.alike, None, false);
         (*birth, *phase, *has_thread, *occupied) = (0, Phase::Queued, false, None);
         (*has_deferred, *poll_again, *aborting) = (false, false, false);
         (*announced, *completed, *is_detached) = (0, false, false);

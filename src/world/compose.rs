@@ -71,6 +71,7 @@ pub async fn create_dir_all<W: Files>(world: &W, path: &str) -> Result<()> {
             // What is to be made next, the innermost last.
             let mut stack = vec![path];
             while let Some(&at) = stack.last() {
+                world.keeping(&stack);
                 match world.mkdir(at).await {
                     Ok(()) => drop(stack.pop()),
                     Err(error) if error.errno == Errno::NoEnt => {

@@ -199,6 +199,11 @@ pub trait Files: Sync {
     fn forgetting<T: Hash + Send>(&self, steps: impl Future<Output = T> + Send) -> impl Future<Output = T> + Send {
         steps
     }
+    /// Of what has been done so far in the innermost [`forgetting`](Files::forgetting) around it, only this matters to what the task does
+    /// later: what a loop takes from one round to the next, say. On the same two conditions; outside of one, it changes nothing.
+    fn keeping(&self, left: &impl Hash) {
+        let _ = left;
+    }
     /// A descriptor that this process was started with, by number; dropping the file closes it. Taking one twice, or one that was
     /// not inherited, is EBADF.
     fn inherited(&self, descriptor: u32) -> Result<Self::File>;

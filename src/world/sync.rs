@@ -1,6 +1,7 @@
 //! What the tasks of one process share in memory.
 
 use std::future::Future;
+use std::hash::Hash;
 use std::ops::DerefMut;
 
 /// Semaphores, mutexes and notifications between the tasks of one process. They come from the World so that they take part in
@@ -47,6 +48,15 @@ pub trait InProcess: Sync {
 
     /// A new mutex whose waiters suspend.
     fn mutex<T: Send + 'static>(&self, name: &str, value: T) -> Self::Mutex<T>;
+    /// The same, of which only the value matters, as its hash tells it: who had the mutex before, and what for, does not. That says that
+    /// equal hashes are equal values, that what the value leads to elsewhere is in no way different either, and that it has no
+    /// [`FileId`](super::FileId) in it.
+    ///
+    /// An exploration of every schedule then takes those for one that left the same value by different ways, as
+    /// [`forgetting`](super::Files::forgetting) does for what a task knows.
+    fn value_mutex<T: Hash + Send + 'static>(&self, name: &str, value: T) -> Self::Mutex<T> {
+        self.mutex(name, value)
+    }
     /// Waits for it; first-in first-out.
     fn lock<T: Send + 'static>(&self, mutex: &Self::Mutex<T>) -> impl Future<Output = Self::Guard<T>> + Send;
 

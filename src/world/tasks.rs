@@ -37,6 +37,20 @@ pub trait Tasks: Sync {
 
     /// Starts a task on the workers. The name is for reports and replay keys: give siblings different names.
     fn spawn<T: Send + 'static>(&self, name: &str, task: impl Future<Output = T> + Send + 'static) -> Self::Joining<T>;
+    /// Waits until all of them have ended; their values, in the order of the tasks. Like waiting for one after the other, except that the caller
+    /// goes on once, after the last one, so that it makes no difference which of them that is.
+    fn join_all<T: Send + 'static>(
+        &self,
+        tasks: &mut [Self::Joining<T>],
+    ) -> impl Future<Output = Vec<Result<T, JoinError>>> + Send {
+        async move {
+            let mut values = Vec::with_capacity(tasks.len());
+            for task in tasks {
+                values.push(task.await);
+            }
+            values
+        }
+    }
     /// Runs `section` on a thread of the blocking pool. A section is a future, not a closure, so that each call in it can be a
     /// scheduling point; it owns its thread until it is done. A panic in it is passed on.
     fn on_pool<T: Send + 'static>(

@@ -1,5 +1,6 @@
 //! Partial-order reduction covers what the search without it covers, in fewer executions.
 
+mod alike;
 mod programs;
 mod tasks;
 

@@ -7,7 +7,7 @@ use flockstep::explore::Method;
 use flockstep::oracle::{Oracle, state_of};
 use flockstep::sim::kernel::{Ground, Quirk};
 use flockstep::world::{Event, InProcess, Kinds, LockMode, OpenOptions, Process, Tasks};
-use flockstep::{KernelView, Scenario, SimWorld, Strategy, Verdict, Violation, scenario};
+use flockstep::{KernelView, Renamed, Scenario, SimWorld, Strategy, Verdict, Violation, scenario};
 use futures::FutureExt;
 use futures::future::poll_fn;
 
@@ -70,16 +70,16 @@ pub(super) enum Step {
     Forget(Box<Step>, Box<Step>),
 }
 
-struct Dice(u64);
+pub(super) struct Dice(pub(super) u64);
 
 impl Dice {
-    fn below(&mut self, n: usize) -> usize {
+    pub(super) fn below(&mut self, n: usize) -> usize {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
         ((self.0 >> 33) as usize) % n
     }
-    fn of<T: Copy>(&mut self, all: &[T]) -> T {
+    pub(super) fn of<T: Copy>(&mut self, all: &[T]) -> T {
         all[self.below(all.len())]
     }
 }
@@ -88,7 +88,7 @@ const PATHS: [&str; 4] = ["/a", "/b", "/d/a", "/d"];
 
 /// Which kind of thing a program is about: tasks that do unrelated things meet too seldom.
 #[derive(Clone, Copy)]
-enum Theme {
+pub(super) enum Theme {
     Locks,
     Names,
     Memory,
@@ -97,7 +97,7 @@ enum Theme {
     Everything,
 }
 
-fn step(dice: &mut Dice, theme: Theme, deep: bool) -> Step {
+pub(super) fn step(dice: &mut Dice, theme: Theme, deep: bool) -> Step {
     let mode = dice.of(&[LockMode::Shared, LockMode::Exclusive]);
     let slot = dice.below(2);
     let path = dice.of(&PATHS);
@@ -161,7 +161,7 @@ fn step(dice: &mut Dice, theme: Theme, deep: bool) -> Step {
 }
 
 /// Makes one of two steps that come after each other, here and there.
-fn forget_some(steps: &mut Vec<Step>, dice: &mut Dice) {
+pub(super) fn forget_some(steps: &mut Vec<Step>, dice: &mut Dice) {
     let whole = |step: &Step| {
         use Step::*;
         matches!(step, Pool(_) | Thread(_) | Both(..) | Either(..) | Child(_) | Kill(_) | Forget(..))
@@ -269,9 +269,6 @@ fn scene(program: &Program, logs: &Logs, ends: &Arc<Mutex<BTreeSet<String>>>) ->
         scene = scene.process(&name.clone(), move |world: SimWorld| {
             let (tasks, logs, name) = (tasks.clone(), logs.clone(), name.clone());
             async move {
-                if which == 0 {
-                    logs.lock().unwrap().clear();
-                }
                 let shared = Shared {
                     semaphore: world.semaphore("s", 2),
                     mutex: world.mutex("m", ()),
@@ -326,14 +323,20 @@ fn scene(program: &Program, logs: &Logs, ends: &Arc<Mutex<BTreeSet<String>>>) ->
     if program.expire {
         scene = scene.timeouts(1);
     }
+    noting(scene, logs, ends, true)
+}
+
+/// Notes what executions come to, with or without who said what.
+pub(super) fn noting(scene: Scenario, logs: &Logs, ends: &Arc<Mutex<BTreeSet<String>>>, by_name: bool) -> Scenario {
     let (logs, ends) = (logs.clone(), ends.clone());
-    scene.oracle(move || Ends { logs: logs.clone(), ends: ends.clone() })
+    scene.oracle(move || Ends { logs: logs.clone(), ends: ends.clone(), by_name })
 }
 
 /// Notes what executions come to. What the tasks have said is out of the machine's sight, so that it has to be in the state of an oracle.
 struct Ends {
     logs: Logs,
     ends: Arc<Mutex<BTreeSet<String>>>,
+    by_name: bool,
 }
 
 impl Ends {
@@ -341,6 +344,11 @@ impl Ends {
     fn said(&self) -> String {
         let mut logs = self.logs.lock().unwrap().clone();
         logs.retain(|_, log| log.ends_with("ended;") || log.ends_with("all done"));
+        if self.by_name {
+            return format!("{logs:?} ");
+        }
+        let mut logs: Vec<String> = logs.into_values().collect();
+        logs.sort_unstable();
         format!("{logs:?} ")
     }
 }
@@ -352,7 +360,9 @@ impl Oracle for Ends {
     fn kinds(&self) -> Kinds {
         Kinds::NONE
     }
-    fn begin(&mut self) {}
+    fn begin(&mut self) {
+        self.logs.lock().unwrap().clear();
+    }
     fn on(&mut self, _: &Event, _: &KernelView<'_>) -> Result<(), Violation> {
         Ok(())
     }
@@ -369,6 +379,9 @@ impl Oracle for Ends {
     }
     fn state(&self) -> Option<u64> {
         state_of(self.said())
+    }
+    fn state_as(&self, _: &Renamed<'_>) -> Option<u64> {
+        self.state().filter(|_| !self.by_name)
     }
     fn judged(&self) -> u64 {
         1

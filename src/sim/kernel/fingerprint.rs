@@ -12,6 +12,7 @@ use crate::sim::fingerprint::{hash, unordered};
 use crate::sim::symmetry::Ranks;
 
 /// What everything is called.
+#[derive(Clone)]
 pub(crate) struct Labels {
     inodes: Vec<u64>,
     descriptions: Vec<u64>,
@@ -70,6 +71,12 @@ impl Kernel {
             let cwd = &mut names.inodes[process.cwd as usize];
             *cwd |= if *cwd == 0 { hash(&(ranks.of(pid), "cwd")) } else { 0 };
         }
+    }
+
+    /// What the living file of that number is called.
+    pub(crate) fn name_of_number(&self, names: &Labels, number: u64) -> Option<u64> {
+        let alive = |inode: &Inode| inode.number == number && inode.node != Node::Free;
+        self.inodes.iter().position(alive).map(|ino| names.inodes[ino])
     }
 
     /// What a process has open, by path.

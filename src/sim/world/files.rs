@@ -54,6 +54,9 @@ impl Files for SimWorld {
     fn forgetting<T: Hash + Send>(&self, steps: impl Future<Output = T> + Send) -> impl Future<Output = T> + Send {
         self.forget(steps)
     }
+    fn keeping(&self, left: &impl Hash) {
+        self.keep(left);
+    }
     async fn close(&self, mut file: SimFile) -> Result<()> {
         // Dropped before the step: the drop of the file closes it.
         let closed = self.effect(Op::Close { fd: file.number() }).await;

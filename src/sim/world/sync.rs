@@ -1,6 +1,9 @@
 //! What tasks share in memory.
 
+use std::hash::Hash;
+
 use super::*;
+use crate::sim::fingerprint::hash;
 use crate::sim::sync;
 
 /// A simulated semaphore.
@@ -27,11 +30,13 @@ impl Drop for SimPermit {
 pub struct SimMutex<T> {
     id: u32,
     value: Arc<Mutex<T>>,
+    /// What its value is known by, if nothing else matters.
+    hash: Option<fn(&T) -> u64>,
 }
 
 impl<T> Clone for SimMutex<T> {
     fn clone(&self) -> Self {
-        SimMutex { id: self.id, value: self.value.clone() }
+        SimMutex { id: self.id, value: self.value.clone(), hash: self.hash }
     }
 }
 
@@ -41,6 +46,7 @@ pub struct SimGuard<T: Send + 'static> {
     mutex: u32,
     /// Never contended: the simulated mutex is what is waited for.
     value: parking_lot::ArcMutexGuard<parking_lot::RawMutex, T>,
+    hash: Option<fn(&T) -> u64>,
 }
 
 impl<T: Send> std::ops::Deref for SimGuard<T> {
@@ -59,7 +65,8 @@ impl<T: Send> std::ops::DerefMut for SimGuard<T> {
 impl<T: Send> Drop for SimGuard<T> {
     fn drop(&mut self) {
         if let Some(mut state) = self.world.acting() {
-            state.release_mutex(self.mutex);
+            let known_by = self.hash.filter(|_| state.remember).map(|hash| hash(&self.value));
+            state.release_mutex(self.mutex, known_by);
         }
     }
 }
@@ -69,22 +76,24 @@ impl<T: Send> Drop for SimGuard<T> {
 pub struct SimNotify(u32);
 
 impl SimWorld {
-    fn new_mutex<T>(&self, name: &str, value: T) -> SimMutex<T> {
+    fn new_mutex<T>(&self, name: &str, value: T, hash: Option<fn(&T) -> u64>) -> SimMutex<T> {
         let mut state = self.machine();
+        let remember = state.remember;
         state.mutexes.push(sync::Mutex {
             pid: self.pid,
             name: name.into(),
             holder: None,
             queue: Default::default(),
             blocked: Vec::new(),
-            past: 0,
+            is_of_value: hash.is_some(),
+            past: hash.filter(|_| remember).map_or(0, |hash| hash(&value)),
         });
-        SimMutex { id: (state.mutexes.len() - 1) as u32, value: Arc::new(Mutex::new(value)) }
+        SimMutex { id: (state.mutexes.len() - 1) as u32, value: Arc::new(Mutex::new(value)), hash }
     }
 
     fn guard<T: Send>(&self, mutex: &SimMutex<T>) -> SimGuard<T> {
         let value = mutex.value.try_lock_arc().expect("the simulated mutex lets one in at a time");
-        SimGuard { world: self.clone(), mutex: mutex.id, value }
+        SimGuard { world: self.clone(), mutex: mutex.id, value, hash: mutex.hash }
     }
 }
 
@@ -129,14 +138,17 @@ impl InProcess for SimWorld {
         }
     }
     fn mutex<T: Send + 'static>(&self, name: &str, value: T) -> SimMutex<T> {
-        self.new_mutex(name, value)
+        self.new_mutex(name, value, None)
+    }
+    fn value_mutex<T: Hash + Send + 'static>(&self, name: &str, value: T) -> SimMutex<T> {
+        self.new_mutex(name, value, Some(|value| hash(value)))
     }
     async fn lock<T: Send + 'static>(&self, mutex: &SimMutex<T>) -> SimGuard<T> {
         self.infallible(Op::LockMutex { mutex: mutex.id }).await;
         self.guard(mutex)
     }
     fn thread_mutex<T: Send + 'static>(&self, name: &str, value: T) -> SimMutex<T> {
-        self.new_mutex(name, value)
+        self.new_mutex(name, value, None)
     }
     async fn lock_thread<T: Send + 'static>(&self, mutex: &SimMutex<T>) -> SimGuard<T> {
         self.infallible(Op::LockThread { mutex: mutex.id }).await;
