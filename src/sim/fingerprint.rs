@@ -138,10 +138,10 @@ impl State {
 
     fn fingerprint_and_ranks(&self) -> Option<(u128, Ranks)> {
         let by_path = self.kernel.names_by_path();
-        let alike = self.ranks(&by_path).and_then(|ranks| self.renamed(&by_path, ranks, false));
+        let alike = self.ranks(&by_path).and_then(|ranks| self.renamed(by_path.clone(), ranks, false));
         let (ranks, names, oracles) = match alike {
             Some(renamed) => renamed,
-            None => self.renamed(&by_path, Ranks::default(), true)?,
+            None => self.renamed(by_path, Ranks::default(), true)?,
         };
         let mut state = Wide::new();
         oracles.hash(&mut state);
@@ -169,10 +169,9 @@ impl State {
         self.kernel.set_author(first);
     }
 
-    /// What everything is called if processes have these ranks, and what the oracles remember. `None` if one of them does not tell, or, unless
-    /// that is all the same (`or_not`), not under other names.
-    fn renamed(&self, by_path: &Labels, ranks: Ranks, or_not: bool) -> Option<(Ranks, Labels, u128)> {
-        let mut names = by_path.clone();
+    /// What everything is called if processes have these ranks and files are called by their paths, and what the oracles remember. `None` if
+    /// one of them does not tell, or, unless that is all the same (`or_not`), not under other names.
+    fn renamed(&self, mut names: Labels, ranks: Ranks, or_not: bool) -> Option<(Ranks, Labels, u128)> {
         self.kernel.name_what_is_open(&mut names, &ranks);
         let mut state = Wide::new();
         let renamed = Renamed::new(&ranks, self, &names);
