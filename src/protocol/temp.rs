@@ -53,7 +53,10 @@ impl<W: World> Temp<W> {
                     Err(error) => return Err(error.into()),
                 }
                 let file = match world.open(&path, OpenOptions::directory().no_follow()).await {
-                    Err(error) if error.errno == Errno::NoEnt => continue,
+                    Err(error) if error.errno == Errno::NoEnt => {
+                        number.advance(); // a sweeper has had it, and may still hold the lock of what had this name
+                        continue;
+                    }
                     other => other?,
                 };
                 let locked = world.try_flock(&file, LockMode::Shared).await.map_err(|error| refused(&path, error))?;
