@@ -120,9 +120,7 @@ impl Oracle for BlockingWhileHeld {
         if self.blocked.is_empty() { Ok(()) } else { self.goes_on(event, kernel) }
     }
     fn state(&self) -> Option<u64> {
-        let mut blocked: Vec<_> = self.blocked.iter().collect();
-        blocked.sort_unstable();
-        state_of(blocked)
+        self.state_as(&Renamed::default())
     }
     fn state_as(&self, names: &Renamed<'_>) -> Option<u64> {
         let blocked = self.blocked.iter().map(|(_, task, path)| (names.task(*task), names.path(path)));

@@ -86,9 +86,7 @@ impl Oracle for Builds {
         Ok(())
     }
     fn state(&self) -> Option<u64> {
-        let mut under_way: Vec<_> = self.under_way.values().map(|(key, process, _)| (key, process)).collect();
-        under_way.sort_unstable();
-        state_of((under_way, self.published.keys().collect::<Vec<_>>(), &self.wanted))
+        self.state_as(&Renamed::default())
     }
     fn state_as(&self, names: &Renamed<'_>) -> Option<u64> {
         let named = |(key, process): (_, u32)| (names.path(key), names.process(process));

@@ -206,8 +206,8 @@ impl HeldLocks {
             return Kinds::NONE;
         }
         self.idle -= self.newly_owned.len();
-        let owned = |place: &&Held| place.held && place.owned;
-        let rivalled = |one: &Held| self.iter().filter(owned).filter(|other| other.path == one.path).nth(1).is_some();
+        let owner = |place: &&Held, one: &Held| place.owned && place.path == one.path;
+        let rivalled = |one: &Held| self.iter().filter(|place| owner(place, one)).nth(1).is_some();
         if self.owners() > 1 && self.newly_owned().any(rivalled) {
             Kinds::OWNED | Kinds::RIVALLED
         } else {

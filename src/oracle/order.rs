@@ -80,11 +80,6 @@ impl Requests {
     fn strike_out_all(&mut self, by: Actor) {
         self.0.retain(|(who, _)| *who != by);
     }
-    fn sorted(&self) -> Vec<&(Actor, Arc<str>)> {
-        let mut all: Vec<_> = self.0.iter().collect();
-        all.sort_unstable();
-        all
-    }
     fn named(&self, names: &Renamed<'_>) -> Vec<((u32, u64), Cow<'_, str>)> {
         let mut all: Vec<_> = self.0.iter().map(|(by, path)| (names.actor(*by), names.path(path))).collect();
         all.sort_unstable();
@@ -334,10 +329,10 @@ impl Oracle for LockOrder {
         if self.shown.is_empty() { Vec::new() } else { self.shown.iter().cloned().collect() }
     }
     fn state(&self) -> Option<u64> {
-        // Who holds what is remembered for all.
-        state_of((self.waiting.sorted(), self.refused.sorted()))
+        self.state_as(&Renamed::default())
     }
     fn state_as(&self, names: &Renamed<'_>) -> Option<u64> {
+        // Who holds what is remembered for all.
         state_of((self.waiting.named(names), self.refused.named(names)))
     }
     fn judged(&self) -> u64 {

@@ -222,9 +222,8 @@ impl Kernel {
 
     /// Path (as opened), file and description of a descriptor.
     pub fn describe(&self, pid: Pid, fd: u32) -> Call<(Arc<str>, FileId, Ofd)> {
-        let ofd = self.ofd(pid, fd)?;
-        let d = &self.descriptions[ofd as usize];
-        Ok((d.path().clone(), self.file_id(d.inode), ofd))
+        self.ofd(pid, fd)?;
+        Ok(self.described(pid, fd))
     }
 
     /// The description of a descriptor that is open.
@@ -233,7 +232,7 @@ impl Kernel {
     /// If it is not.
     #[inline]
     pub(crate) fn description_of(&self, pid: Pid, fd: u32) -> Ofd {
-        self.process(pid).get(fd).expect("an open descriptor").ofd
+        self.ofd(pid, fd).expect("an open descriptor")
     }
 
     /// The same as [`describe`](Kernel::describe), of a descriptor that is open.
@@ -243,8 +242,7 @@ impl Kernel {
     #[inline]
     pub(crate) fn described(&self, pid: Pid, fd: u32) -> (Arc<str>, FileId, Ofd) {
         let ofd = self.description_of(pid, fd);
-        let d = &self.descriptions[ofd as usize];
-        (d.path().clone(), self.file_id(d.inode), ofd)
+        (self.opened_as(ofd), self.file_of(ofd), ofd)
     }
 
     /// close(2).
