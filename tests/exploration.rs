@@ -251,3 +251,27 @@ fn a_budget_of_tries_can_run_out_while_the_holder_is_slow() {
     let two = scenario("budget").process("a", |w| poll_for(w, 3)).process("b", |w| poll_for(w, 3));
     two.explore(Strategy::default()).assert_violated(ViolationKind::Failed);
 }
+
+/// The reduction was told nothing of an execution that was looked at, and called two of a hundred exhaustive.
+#[test]
+fn to_look_at_what_meets_changes_nothing_of_what_is_tried() {
+    let mut scene = scenario("two writers").file("/a", "");
+    for name in ["one", "other"] {
+        scene = scene.process(name, |world| async move {
+            for _ in 0..2 {
+                let file = world.open("/a", OpenOptions::lock_file()).await?;
+                world.write(&file, b"+").await?;
+            }
+            Result::Ok(())
+        });
+    }
+    for method in [Method::Dfs { cache: false }, Method::Dfs { cache: true }, Method::Dpor, Method::Bounded] {
+        let strategy = Strategy { method, ..Strategy::exhaustive() };
+        let unseen = scene.explore(strategy.clone());
+        let seen = scene.explore(strategy.with_coverage());
+        unseen.assert_exhausted();
+        seen.assert_exhausted();
+        assert_eq!(seen.executions, unseen.executions, "{method:?}");
+        assert!(seen.executions > 1 && seen.coverage.pairs().len() > 0, "{method:?}");
+    }
+}

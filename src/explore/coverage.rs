@@ -163,6 +163,9 @@ impl<C: Chooser> Chooser for Looking<'_, C> {
     fn value(&mut self, of: u32) -> u32 {
         self.chooser.value(of)
     }
+    fn ended(&mut self, state: &State) {
+        self.chooser.ended(state);
+    }
 }
 
 /// A name with every run of digits as `#`: what there is many of is one class.
