@@ -275,3 +275,32 @@ fn to_look_at_what_meets_changes_nothing_of_what_is_tried() {
         assert!(seen.executions > 1 && seen.coverage.pairs().len() > 0, "{method:?}");
     }
 }
+
+/// Of a step that chooses a value, only what it touches with the last one was known: whoever had been tried with all of them slept on while
+/// somebody did what the first one would have changed.
+#[test]
+fn what_a_step_touches_is_what_it_touches_whatever_it_chooses() {
+    let scene = scenario("choose").file("/lock", "").file("/told", "");
+    let scene = scene.process("holder", |world| async move {
+        let lock = world.open("/lock", OpenOptions::write()).await?;
+        world.flock(&lock, LockMode::Exclusive).await?;
+        let gone = world.choose(2).await == 0;
+        let _held = (!gone).then_some(lock);
+        let told = world.open("/told", OpenOptions::write()).await?;
+        world.write(&told, if gone { b"gone" } else { b"held" }).await
+    });
+    let scene = scene.process("other", |world| async move {
+        let lock = world.open("/lock", OpenOptions::write()).await?;
+        world.stat("/").await?; // so that the first schedule is not the one
+        world.stat("/").await?;
+        let refused = !world.try_flock(&lock, LockMode::Exclusive).await?;
+        if refused { world.mkdir("/refused").await } else { Ok(()) }
+    });
+    let scene = scene.finally("whoever was refused was not before one that was gone", |fs| {
+        !(fs.exists("/refused") && fs.read("/told").contains_all(["gone"]))
+    });
+    for method in [Method::Dfs { cache: false }, Method::Dfs { cache: true }, Method::Dpor, Method::Bounded] {
+        let found = scene.explore(Strategy { method, ..Strategy::exhaustive() });
+        assert!(matches!(found.verdict, Verdict::Violated(_)), "{method:?}: {:?}", found.verdict);
+    }
+}

@@ -69,7 +69,9 @@ struct Node {
     /// When it came to be.
     born: Moment,
     values: Vec<Value>,
+    /// What the step touches with these values, and with all that have been tried.
     footprint: Footprint,
+    touched: Footprint,
     /// The number of its first event, that of the operation; what tasks do because of it has the numbers after it.
     first: usize,
     /// For each of its events, those that come before it in every equivalent execution, itself included.
@@ -118,9 +120,11 @@ impl Dpor {
     }
 
     /// What the last step has touched.
-    fn harvest(&mut self, footprint: &Footprint) {
+    fn harvest(&mut self, standing: &impl Standing) {
         if let Some(last) = self.depth.checked_sub(1).filter(|last| last + 1 >= self.known) {
-            self.stack[last].footprint = footprint.clone();
+            let node = &mut self.stack[last];
+            node.footprint.clone_from(standing.footprint());
+            node.touched.join(&node.footprint);
         }
     }
 
@@ -153,6 +157,7 @@ impl Dpor {
             born: Moment::default(),
             values: Vec::new(),
             footprint: Footprint::default(),
+            touched: Footprint::default(),
             first: 0,
             before: SmallVec::new(),
             averted: Vec::new(),
@@ -161,7 +166,7 @@ impl Dpor {
 
     /// After an execution: what is to be tried because of what happened in it.
     pub(crate) fn ended(&mut self, standing: &impl Standing) {
-        self.harvest(standing.footprint());
+        self.harvest(standing);
         self.try_the_vanished(standing);
         self.stack.truncate(self.depth);
         // The last node that was known has been left by another step this time.
@@ -325,7 +330,7 @@ impl Dpor {
                 }
                 node.values.pop();
             }
-            node.done.push((node.chosen, std::mem::take(&mut node.footprint)));
+            node.done.push((node.chosen, std::mem::take(&mut node.touched)));
             let Node { backtrack, done, sleep, .. } = node;
             let tried = |actor: &Actor| done.iter().chain(&*sleep).any(|(other, _)| other == actor);
             if let Some(&next) = backtrack.iter().find(|&actor| !tried(actor)) {
@@ -358,7 +363,7 @@ impl Dpor {
 
     /// The position of the next step; `None` if everybody is asleep: whatever comes from here has been explored.
     pub(crate) fn next(&mut self, standing: &impl Standing) -> Option<usize> {
-        self.harvest(standing.footprint());
+        self.harvest(standing);
         self.try_the_vanished(standing);
         let offered = standing.offered();
         if let Some(last) = self.depth.checked_sub(1) {

@@ -148,6 +148,15 @@ impl Footprint {
         }
     }
 
+    /// Touches also what the same step has touched where it chose another value.
+    pub(crate) fn join(&mut self, other: &Footprint) {
+        for &(resource, access, part) in &other.touched {
+            if !self.touched.iter().any(|one| (one.0, one.1) == (resource, access)) {
+                self.touched.push((resource, access, part));
+            }
+        }
+    }
+
     /// A step that touches that, all of it by the operation itself.
     #[cfg(feature = "shuttle")]
     pub(crate) fn of(touched: impl IntoIterator<Item = (Resource, Access)>) -> Self {
