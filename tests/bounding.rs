@@ -218,9 +218,17 @@ fn an_exhaustive_search_finds_first_what_takes_few_preemptions() {
     }
     assert_eq!(exhaustive.executions, 1, "two directories of one name take no preemption");
     // Nothing is wrong: what a bound has tried does not get in the way of a proof, nor count twice as a state.
-    let sound = |walkers: usize| {
-        let scene = scenario("sound");
-        (0..walkers).fold(scene, |scene, n| scene.process(&format!("p{n}"), |world| walk(world, "/", 14)))
+    let lock = |world: SimWorld| async move {
+        let lock = world.open("/lock", OpenOptions::lock_file()).await?;
+        for _ in 0..10 {
+            world.flock(&lock, LockMode::Exclusive).await?;
+            world.unlock(&lock).await?;
+        }
+        Result::Ok(())
+    };
+    let sound = |lockers: usize| {
+        let scene = scenario("sound").file("/lock", "");
+        (0..lockers).fold(scene, |scene, n| scene.process(&format!("p{n}"), lock))
     };
     let (depth_first, exhaustive) =
         (sound(3).explore(Strategy::dfs(1_000_000)), sound(3).explore(Strategy::exhaustive()));

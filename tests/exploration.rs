@@ -304,3 +304,27 @@ fn what_a_step_touches_is_what_it_touches_whatever_it_chooses() {
         assert!(matches!(found.verdict, Verdict::Violated(_)), "{method:?}: {:?}", found.verdict);
     }
 }
+
+/// Whoever does nothing that others depend on is not tried in every order with them, and yet every state is come to.
+#[test]
+fn a_search_with_the_cache_tries_one_order_of_what_is_independent() {
+    let walks = |path: &'static str| {
+        move |world: SimWorld| async move {
+            for _ in 0..3 {
+                world.stat(path).await?;
+            }
+            Result::Ok(())
+        }
+    };
+    let scene = |paths: [&'static str; 3]| {
+        let scene = scenario("walkers").file("/a", "").file("/b", "").file("/c", "");
+        paths.into_iter().fold(scene, |scene, path| scene.process(path, walks(path)))
+    };
+    let found = scene(["/a", "/b", "/c"]).explore(Strategy::dfs(1_000));
+    found.assert_exhausted();
+    // Three steps each, in any combination; at the last one there is nothing left to choose.
+    let (states, steps) = (4 * 4 * 4 - 1, 3 * (3 * 4 * 4));
+    assert_eq!(found.states, Some(states));
+    let every_step = steps - (states - 1);
+    assert!(3 * found.executions < every_step, "{} instead of {every_step}", found.executions);
+}

@@ -22,7 +22,6 @@ use crate::explore::{
 use crate::oracle::ViolationKind;
 use crate::scenario::Scenario;
 #[cfg(feature = "shuttle")]
-use crate::sim::depend::Footprint;
 use crate::sim::{End, Machine, Plan, State, panic_text};
 
 /// Executions between two looks at the clock and at whoever may interrupt.
@@ -146,7 +145,6 @@ impl Turns {
     /// From now on our own reduction decides.
     #[cfg(feature = "shuttle")]
     pub(super) fn reduce(&mut self) {
-        self.machine.state_mut().footprint = Some(Footprint::default());
         self.reduction = Some(Reduction::default());
     }
 
@@ -173,6 +171,7 @@ impl Turns {
     #[cfg(feature = "shuttle")]
     pub(super) fn take_decided(&mut self) {
         let mut reduction = self.reduction.take().expect("somebody has decided");
+        self.machine.state_mut().watch_steps();
         let at = reduction.decided.take().expect("it was decided");
         self.take(at, &mut |of| Ok(reduction.dpor.value(of)));
         self.reduction = Some(reduction);

@@ -16,8 +16,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
-use super::dfs::STATE_BYTES;
 use super::replay::default_choice;
+use super::seen::STATE_BYTES;
 use crate::sim::{Chooser, State};
 
 /// What a schedule costs.

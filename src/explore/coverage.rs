@@ -163,6 +163,9 @@ impl<C: Chooser> Chooser for Looking<'_, C> {
     fn value(&mut self, of: u32) -> u32 {
         self.chooser.value(of)
     }
+    fn watches(&self) -> bool {
+        self.chooser.watches()
+    }
     fn ended(&mut self, state: &State) {
         self.chooser.ended(state);
     }

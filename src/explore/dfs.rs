@@ -1,12 +1,24 @@
-//! Depth-first search over the choice tape, with a cache of states.
+//! Depth-first search over the choice tape, with a cache of states, and with sleep sets.
 //!
 //! The search is stateless: a future cannot be copied, so an execution that differs from the last one only at its end is run again
 //! from the start. The cache makes up for it: a state that has been reached before, by whatever path, has had all its futures
 //! explored or is about to have them, so the execution is cut there. The scar: with the state of the machine alone in the key,
 //! tasks that had *read* different things were taken for equal; the key must contain what each task has seen.
+//!
+//! To find out that a state is known, one has to go there, from the start; and a state is entered once for each step that leads to it. Of
+//! two steps that are [independent](crate::sim::depend) the second order leads to where the first one did, so it is not gone: whoever has
+//! been tried at a node *sleeps* in the branches after it, until something happens that depends on it. What is left are about as many
+//! executions as there are states where an order mattered. Sleep sets alone lose no state; together with a cache, one that is reached with
+//! fewer asleep than before must make up for those (Godefroid: Partial-Order Methods for the Verification of Concurrent Systems, LNCS
+//! 1032, 1996). Who sleeps at a state is remembered under names that are the same on every path to it, and so follow who has
+//! changed places where processes or tasks are [alike](crate::Scenario::alike).
 
-use std::collections::BTreeSet;
+use std::sync::Arc;
 
+use smallvec::SmallVec;
+
+use super::seen::Seen;
+use crate::sim::depend::{Actor, Footprint, Standing};
 use crate::sim::{Chooser, State};
 
 /// A decision: what was taken, of how many.
@@ -16,6 +28,23 @@ pub(crate) struct Decision {
     pub(crate) of: u32,
 }
 
+/// A point at which somebody goes on.
+struct Node {
+    /// Where the decision is on the tape.
+    at: usize,
+    offered: SmallVec<[Actor; 8]>,
+    /// Those that are left to be tried, by position; the next one is the last.
+    left: SmallVec<[u32; 8]>,
+    /// Those that were tried, here or at a node before this one with nothing after it that depended on them, and what they touch.
+    asleep: Vec<Sleeper>,
+    /// What the step touches that is taken now,
+    footprint: Footprint,
+    /// and what it touches whatever values it chooses, as far as they have been tried.
+    touched: Footprint,
+}
+
+type Sleeper = (Actor, Arc<Footprint>);
+
 /// The search, from one execution to the next.
 pub(crate) struct Dfs {
     tape: Vec<Decision>,
@@ -24,41 +53,46 @@ pub(crate) struct Dfs {
     base: usize,
     /// Which fraction of all lies before what is below it, and how wide that is.
     share: (f64, f64),
-    /// Up to here the tape repeats what has been seen.
-    known: usize,
+    /// Without, every order of all steps is tried.
+    reduces: bool,
+    /// The decisions after the base that let somebody go on, if it reduces, and how many of them this execution has come by.
+    nodes: Vec<Node>,
+    passed: usize,
+    /// Unless an oracle does not tell its state.
     seen: Option<Seen>,
-    /// An oracle did not tell its state, so there is no cache.
-    pub(crate) cache_refused: bool,
 }
 
-/// The states that have been reached. 128-bit fingerprints: with ten million of them, two different ones collide with a
-/// probability below 10^-24.
-type Seen = BTreeSet<u128>;
-
-/// What a state takes in it: a node has room for eleven, and is two thirds full on the average.
-pub(super) const STATE_BYTES: u64 = 16 * 3 / 2 + 4;
-
 impl Dfs {
+    /// `cache`: and sleep sets.
     pub(crate) fn new(cache: bool) -> Self {
-        let seen = cache.then(Seen::new);
-        Dfs { tape: Vec::new(), depth: 0, base: 0, share: (0.0, 1.0), known: 0, seen, cache_refused: false }
+        Dfs {
+            tape: Vec::new(),
+            depth: 0,
+            base: 0,
+            share: (0.0, 1.0),
+            reduces: cache,
+            nodes: Vec::new(),
+            passed: 0,
+            seen: cache.then(Seen::new),
+        }
     }
 
     /// How many different states have been reached, if it keeps count.
     pub(crate) fn states(&self) -> Option<u64> {
-        self.seen.as_ref().map(|seen| seen.len() as u64)
+        self.seen.as_ref().map(Seen::len)
     }
 
     /// About how much memory it takes to know them.
     pub(crate) fn bytes(&self) -> u64 {
-        self.states().unwrap_or(0) * STATE_BYTES
+        self.seen.as_ref().map_or(0, Seen::bytes)
     }
 
     /// From now on only what begins like that, the `nth` of so many, with the states that are known already.
     pub(crate) fn turn_to(&mut self, prefix: Vec<Decision>, nth: usize, of: usize) {
-        (self.depth, self.base, self.known) = (0, prefix.len(), prefix.len());
+        (self.depth, self.base, self.passed) = (0, prefix.len(), 0);
         self.share = (nth as f64 / of as f64, 1.0 / of as f64);
         self.tape = prefix;
+        self.nodes.clear();
     }
 
     /// The fraction of the tree that lies behind, if all branches were equally large.
@@ -73,15 +107,28 @@ impl Dfs {
 
     /// Turns to the next execution; `false` once there is none left.
     pub(crate) fn advance(&mut self) -> bool {
-        while let Some(last) = self.tape[self.base..].last_mut() {
-            last.taken += 1;
-            if last.taken < last.of {
-                break;
+        (self.depth, self.passed) = (0, 0);
+        while let Some(last) = self.tape.len().checked_sub(1).filter(|last| *last >= self.base) {
+            let decision = &mut self.tape[last];
+            match self.nodes.last_mut().filter(|node| node.at == last) {
+                Some(node) => {
+                    let tried = node.offered[decision.taken as usize];
+                    node.asleep.push((tried, Arc::new(std::mem::take(&mut node.touched))));
+                    if let Some(next) = node.left.pop() {
+                        decision.taken = next;
+                        return true;
+                    }
+                    self.nodes.pop();
+                }
+                None if decision.taken + 1 < decision.of => {
+                    decision.taken += 1;
+                    return true;
+                }
+                None => {}
             }
             self.tape.pop();
         }
-        (self.known, self.depth) = (self.tape.len(), 0);
-        self.tape.len() > self.base
+        false
     }
 
     fn decide(&mut self, of: u32) -> u32 {
@@ -93,29 +140,84 @@ impl Dfs {
         self.depth += 1;
         decision.taken
     }
+
+    /// What the last step has touched, if that is not known yet: it is the one that has changed on the tape, or comes after it.
+    fn harvest(&mut self, state: &State) {
+        if self.passed == self.nodes.len()
+            && let Some(last) = self.nodes.last_mut()
+        {
+            last.footprint.clone_from(Standing::footprint(state));
+            last.touched.join(&last.footprint);
+        }
+    }
+
+    /// A point that has not been on the tape: whom to try there. `false` if nobody is left to be tried.
+    fn come_to_a_node(&mut self, state: &State) -> bool {
+        let of = state.choice_count();
+        let offered: SmallVec<[Actor; 8]> = (0..of).map(|at| state.actor(state.choice(at))).collect();
+        let mut asleep: Vec<Sleeper> = self.nodes.last().map_or_else(Vec::new, |last| {
+            last.asleep.iter().filter(|(_, touched)| touched.commutes(&last.footprint)).cloned().collect()
+        });
+        let sleeps = |asleep: &[Sleeper], actor| asleep.iter().any(|(other, _)| *other == actor);
+        let mut left: SmallVec<[u32; 8]> =
+            (0..of as u32).rev().filter(|&at| !sleeps(&asleep, offered[at as usize])).collect();
+        if let Some(seen) = &mut self.seen {
+            match state.fingerprint_and_names() {
+                None => self.seen = None,
+                Some((fingerprint, names)) => {
+                    let called = |actor| state.called(actor, &names);
+                    let mut sleepers: Vec<u64> = asleep.iter().map(|&(actor, _)| called(actor)).collect();
+                    sleepers.sort_unstable();
+                    if let Some(awake) = seen.come_to(fingerprint, &sleepers) {
+                        left.clear();
+                        if awake.is_empty() {
+                            return false;
+                        }
+                        // In the branches that are made up for, only those sleep who need not be made up for.
+                        let still = seen.asleep_at(fingerprint);
+                        asleep.retain(|&(actor, _)| still.contains(&called(actor)));
+                        left.extend((0..of as u32).rev().filter(|&at| awake.contains(&called(offered[at as usize]))));
+                    }
+                }
+            }
+        }
+        let Some(first) = left.pop() else { return false };
+        let at = self.tape.len();
+        self.tape.push(Decision { taken: first, of: of as u32 });
+        self.nodes.push(Node {
+            at,
+            offered,
+            left,
+            asleep,
+            footprint: Footprint::default(),
+            touched: Footprint::default(),
+        });
+        true
+    }
 }
 
 impl Chooser for Dfs {
     fn pick(&mut self, state: &State) -> Option<usize> {
-        if self.depth >= self.known
-            && let Some(seen) = &mut self.seen
-        {
-            match state.fingerprint() {
-                None => {
-                    self.cache_refused = true;
-                    self.seen = None;
-                }
-                // The first decision after the change of the tape leads to a new state; what was known before it is being explored.
-                Some(fingerprint) if !seen.insert(fingerprint) => {
-                    return None;
-                }
-                Some(_) => {}
+        if self.reduces {
+            self.harvest(state);
+            if self.depth == self.tape.len() && !self.come_to_a_node(state) {
+                return None;
             }
+            self.passed += usize::from(self.depth >= self.base);
         }
         Some(self.decide(state.choice_count() as u32) as usize)
     }
     fn value(&mut self, of: u32) -> u32 {
         self.decide(of)
+    }
+    fn watches(&self) -> bool {
+        // What steps before the last node touch is known.
+        self.reduces && self.passed == self.nodes.len()
+    }
+    fn ended(&mut self, state: &State) {
+        if self.reduces {
+            self.harvest(state);
+        }
     }
 }
 

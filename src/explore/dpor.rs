@@ -409,6 +409,9 @@ impl Chooser for Dpor {
     fn value(&mut self, of: u32) -> u32 {
         self.value(of)
     }
+    fn watches(&self) -> bool {
+        true
+    }
     fn ended(&mut self, state: &State) {
         self.ended(state);
     }

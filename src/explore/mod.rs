@@ -15,6 +15,7 @@ mod retell;
 mod rng;
 mod run;
 mod sample;
+mod seen;
 mod shrink;
 mod stopwatch;
 mod strategy;

@@ -248,6 +248,9 @@ impl<C: Chooser> Chooser for Taping<'_, C> {
         self.tape.push(value);
         value
     }
+    fn watches(&self) -> bool {
+        self.chooser.watches()
+    }
     fn ended(&mut self, state: &State) {
         self.chooser.ended(state);
     }

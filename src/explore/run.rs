@@ -15,7 +15,6 @@ use super::stopwatch::Stopwatch;
 use super::{Cores, Exploration, Findings, Method, Strategy, replay};
 use crate::oracle::{Violation, ViolationKind};
 use crate::scenario::Scenario;
-use crate::sim::depend::Footprint;
 use crate::sim::{Chooser, End, Machine, Plan};
 
 /// A depth-first search gives up when an execution has more steps than that: it would not come back from there.
@@ -314,9 +313,7 @@ impl<'a> Run<'a> {
     /// One of all schedules that differ only in the order of independent steps.
     fn reduce(&mut self, until: &Strategy) -> Searched {
         let (mut dpor, mut searched) = (Dpor::new(), Searched::default());
-        self.machine.state_mut().footprint = Some(Footprint::default());
         let ended = self.remembering(false, SEARCH_STEPS_MAX, |run| run.reduce_with(&mut dpor, until, &mut searched));
-        self.machine.state_mut().footprint = None;
         searched.exhausted = ended == Ended::Exhausted;
         searched
     }

@@ -34,7 +34,8 @@ pub enum Method {
         /// The number of ordering constraints a bug may need; 2 or 3 for most.
         depth: u32,
     },
-    /// Depth first. With the cache, an execution is cut as soon as it reaches a state that has been explored.
+    /// Depth first. With the cache, an execution is cut as soon as it reaches a state that has been explored, and of steps that do not depend
+    /// on each other one order is tried.
     Dfs {
         /// Whether to use the state cache.
         cache: bool,

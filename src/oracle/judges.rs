@@ -65,7 +65,7 @@ impl Judges {
         self.kinds = self.kinds | kinds;
         self.follow_acts |= kinds.contains(Kinds::OWNED);
         self.all.push(Judge { oracle, named, kinds, attends, varies });
-        self.attend_always(false);
+        self.attend_as_needed();
     }
 
     /// Whether anybody remembers who holds which lock.
@@ -73,9 +73,8 @@ impl Judges {
         self.kinds.contains(Kinds::LOCKS)
     }
 
-    /// Forgets the last execution. `footprints`: whatever an oracle asks for makes steps depend on each other, whether it matters to it
-    /// or not, since in another order it might.
-    pub(crate) fn begin(&mut self, footprints: bool) {
+    /// Forgets the last execution.
+    pub(crate) fn begin(&mut self) {
         self.violation = None;
         self.locks.clear();
         if let Some(recording) = &mut self.recording {
@@ -85,18 +84,23 @@ impl Judges {
             judge.oracle.begin();
             judge.look_up();
         }
-        self.attend_always(footprints);
+        self.attend_as_needed();
     }
 
-    fn attend_always(&mut self, footprints: bool) {
-        self.always = if footprints { self.kinds } else { Kinds::NONE };
-        if self.follow_locks() {
+    fn attend_as_needed(&mut self) {
+        self.always = match self.recording {
+            Some(_) => Kinds::ALL,
             // And of the end of each, but that can be told in a word: see `unlocked`.
-            self.always = self.always | Kinds::LOCKED;
-        }
-        if self.recording.is_some() {
-            self.always = Kinds::ALL;
-        }
+            None if self.follow_locks() => Kinds::LOCKED,
+            None => Kinds::NONE,
+        };
+        self.gather();
+    }
+
+    /// From here on somebody wants to know which steps depend on each other: they do by whatever an oracle asks for, whether it matters to it
+    /// or not, since in another order it might.
+    pub(crate) fn attend_to_all(&mut self) {
+        self.always = self.always | self.kinds;
         self.gather();
     }
 

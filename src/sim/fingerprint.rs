@@ -10,6 +10,7 @@
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
+use super::depend::Actor;
 use super::kernel::{Labels, Pid};
 use super::operation::{Op, OpId, Outcome, Owner, Pending, Ret, Stage};
 use super::state::{State, TaskId};
@@ -120,15 +121,21 @@ fn author(pid: Pid, birth: u32, seq: u32) -> u64 {
     author_of_process(pid) | u64::from(birth) << 26 | u64::from(seq) << 4
 }
 
+/// What everybody is called in a fingerprint, and with whom those who are alike have changed places.
+pub(crate) struct Names {
+    ranks: Ranks,
+    labels: Labels,
+}
+
 impl State {
     /// Two independent 64-bit hashes of everything that can influence the future; `None` if an oracle does not tell its state.
     pub(crate) fn fingerprint(&self) -> Option<u128> {
-        Some(self.fingerprint_and_ranks()?.0)
+        Some(self.fingerprint_and_names()?.0)
     }
 
     /// The same, and the same with whose turn it is, a task's or a process's.
     pub(crate) fn fingerprint_with_turn(&self, agent: Option<u64>) -> Option<(u128, u128)> {
-        let (fingerprint, ranks) = self.fingerprint_and_ranks()?;
+        let (fingerprint, Names { ranks, .. }) = self.fingerprint_and_names()?;
         let turn = agent.map(|agent| match super::agent::place(agent) {
             (0, task) => self.name_of_task(task as TaskId, &ranks),
             (_, pid) => (ranks.of(pid as Pid), 0),
@@ -136,23 +143,39 @@ impl State {
         Some((fingerprint, wide(|state| (fingerprint, turn).hash(state))))
     }
 
-    fn fingerprint_and_ranks(&self) -> Option<(u128, Ranks)> {
+    /// The same, and what everybody is called in it.
+    pub(crate) fn fingerprint_and_names(&self) -> Option<(u128, Names)> {
         let by_path = self.kernel.names_by_path();
         let alike = self.ranks(&by_path).and_then(|ranks| self.renamed(by_path.clone(), ranks, false));
-        let (ranks, names, oracles) = match alike {
+        let (ranks, labels, oracles) = match alike {
             Some(renamed) => renamed,
             None => self.renamed(by_path, Ranks::default(), true)?,
         };
         let mut state = Wide::new();
         oracles.hash(&mut state);
         if self.judges.follow_locks() {
-            let described = |description| names.description(description);
-            let renamed = Renamed::new(&ranks, self, &names);
+            let described = |description| labels.description(description);
+            let renamed = Renamed::new(&ranks, self, &labels);
             self.judges.locks.fingerprint(described, &renamed).hash(&mut state);
         }
-        self.kernel.feed_fingerprint(&names, &ranks, &mut state);
+        self.kernel.feed_fingerprint(&labels, &ranks, &mut state);
         self.feed_fingerprint(&ranks, &mut state);
-        Some((state.wide(), ranks))
+        Some((state.wide(), Names { ranks, labels }))
+    }
+
+    /// What somebody who could go on is called: the same wherever a state has the same fingerprint, and different from everybody else there.
+    pub(crate) fn called(&self, actor: Actor, Names { ranks, labels }: &Names) -> u64 {
+        let operation =
+            |task: TaskId, seq| (self.name_of_task(task, ranks), seq - self.tasks[task as usize].forgetting.operations);
+        match actor {
+            Actor::Operation(task, seq) => hash(&(0, operation(task, seq))),
+            Actor::Process(pid) => hash(&(1, ranks.of(pid))),
+            Actor::Resume(task) => hash(&(2, self.name_of_task(task, ranks))),
+            Actor::Kill(pid) => hash(&(3, ranks.of(pid))),
+            Actor::Cancel(task) => hash(&(4, self.name_of_task(task, ranks))),
+            Actor::Expire(task, seq) => hash(&(5, operation(task, seq))),
+            Actor::Lose(description) => hash(&(6, labels.description(description.into()))),
+        }
     }
 
     /// What the kernel makes from here on is made by that operation.

@@ -79,6 +79,10 @@ pub(crate) trait Chooser {
     fn pick(&mut self, state: &State) -> Option<usize>;
     /// A number below `of`.
     fn value(&mut self, of: u32) -> u32;
+    /// Whether it wants to know what the step touches that it has picked. Once it does, it does of all that come after.
+    fn watches(&self) -> bool {
+        false
+    }
     /// The execution is over, and this is how the machine stands.
     fn ended(&mut self, state: &State) {
         let _ = state;
@@ -375,6 +379,9 @@ impl Machine {
                     return end;
                 }
                 let Some(at) = chooser.pick(state) else { return End::Cut };
+                if chooser.watches() {
+                    state.watch_steps();
+                }
                 let choice = state.choice(at);
                 machine.step(choice, &mut |of| chooser.value(of));
             }

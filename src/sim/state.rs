@@ -322,9 +322,7 @@ impl Default for State {
 impl State {
     /// Forgets the last execution and starts from `start`, keeping what is allocated.
     pub(crate) fn reset(&mut self, start: &Kernel) {
-        if let Some(footprint) = &mut self.footprint {
-            *footprint = Footprint::default();
-        }
+        self.footprint = None;
         self.execution = self.numbers.next().unwrap_or_else(|| {
             let first = EXECUTIONS.fetch_add(NUMBERS, Ordering::Relaxed);
             self.numbers = first + 1..first + NUMBERS;
@@ -357,7 +355,7 @@ impl State {
         self.fresh.clear();
         self.doomed.clear();
         self.pending_mains.clear();
-        self.judges.begin(self.footprint.is_some());
+        self.judges.begin();
     }
 
     /// The number of a name.
@@ -368,6 +366,14 @@ impl State {
     /// The number of a launch.
     pub(crate) fn launch(&mut self, launch: Launch) -> LaunchId {
         self.launches.number(launch)
+    }
+
+    /// From here on every step tells what it touches.
+    pub(crate) fn watch_steps(&mut self) {
+        if self.footprint.is_none() {
+            self.footprint = Some(Footprint::default());
+            self.judges.attend_to_all();
+        }
     }
 
     /// Whether anybody would look at an event of this kind.
