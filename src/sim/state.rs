@@ -251,6 +251,9 @@ pub(crate) struct State {
     pub(crate) polls: Option<std::task::Waker>,
     /// What the step under way has touched so far, if anybody wants to know.
     pub(crate) footprint: Option<Footprint>,
+    /// Where tasks were seen to wait for an end and for nothing else, by process, task and operation: in any execution. See
+    /// [`access_of_end`](State::access_of_end).
+    pub(crate) waits_alone: BTreeSet<(Pid, u32, u32)>,
     /// The tasks of a process may share memory that the World does not see.
     pub(crate) shared_memory: bool,
     /// Whether results are hashed into the pasts of tasks.
@@ -308,6 +311,7 @@ impl Default for State {
             programs: Arc::default(),
             polls: None,
             footprint: None,
+            waits_alone: BTreeSet::new(),
             shared_memory: true,
             remember: false,
             judges: Judges::default(),
