@@ -27,9 +27,10 @@ const PORTFOLIO_STEPS_MAX: u64 = 500;
 /// within, and then there is nothing to sample.
 const LOOK_AHEAD: u64 = 1_000;
 /// An exhaustive search begins with so many executions in the order of preemptions and faults, or with this part of all: most of what is wrong is
-/// found there, and a depth-first search may never come out of the corner where it begins.
+/// found there, and a depth-first search may never come out of the corner where it begins. What parts of one look over first is no more than
+/// that part of all either.
 const SHALLOW: u64 = 1_000;
-const SHALLOW_PART: u64 = 16;
+pub(super) const SHALLOW_PART: u64 = 16;
 /// How much happens between two reports of progress.
 const TICK_EXECUTIONS: u64 = 256;
 const TICK_STEPS: u64 = 500_000;
