@@ -50,6 +50,9 @@ pub struct Pace {
     pub explored: Option<f64>,
     /// How many [pairs](super::Pair) of operations have met, if that is counted; on several threads, those that this one has seen.
     pub pairs: u64,
+    /// How many schedules were tried so far to make one that breaks a promise smaller, once that has begun. To interrupt that is to be content
+    /// with what there is.
+    pub tries: Option<u64>,
 }
 
 /// Called now and then; `false` interrupts.
@@ -69,12 +72,12 @@ pub(crate) fn explore(
         executions: AtomicU64::new(0),
         over: AtomicBool::new(false),
     };
-    let mut run = Run::new(&common, Some(progress));
+    let mut run = Run::new(&common, Some(&mut *progress));
     let others = run.explore(cores);
     run.findings.elapsed = common.start.elapsed();
     let mut findings = vec![run.end()];
     findings.extend(others);
-    conclude(scenario, strategy, findings)
+    conclude(scenario, strategy, findings, progress)
 }
 
 /// What all threads of an exploration see.
