@@ -107,7 +107,7 @@ impl Oracle for NotInUse {
         self.at_work.clear();
     }
     fn on(&mut self, event: &Event, kernel: &KernelView<'_>) -> Result<(), Violation> {
-        let path = match &event.what {
+        let (path, file) = match &event.what {
             What::Entered { kind, subject, region } if *kind == WORKS => {
                 self.at_work.insert(*region, (subject.clone(), event.process));
                 return Ok(());
@@ -116,7 +116,7 @@ impl Oracle for NotInUse {
                 self.at_work.remove(region);
                 return Ok(());
             }
-            What::Unlink { path, .. } | What::RemoveDir { path } => path,
+            What::Unlink { path, file } | What::RemoveDir { path, file } => (path, file),
             _ => return Ok(()),
         };
         let Some(name) = path.strip_prefix("/cache/tmp/").and_then(|path| path.split('/').next()) else {
@@ -124,8 +124,10 @@ impl Oracle for NotInUse {
         };
         self.judged += 1;
         let dir = format!("{TEMPORARY}/{name}");
-        let lock =
-            kernel.locks().into_iter().find(|lock| *lock.path == *dir && !lock.processes.contains(&event.process));
+        // Not by its name: another directory may have had it, and its lock lasts until its owner closes it.
+        let inode = if **path == *dir { Some(file.inode) } else { kernel.inode(&dir) };
+        let mut locks = kernel.locks().into_iter();
+        let lock = locks.find(|lock| Some(lock.inode) == inode && !lock.processes.contains(&event.process));
         let locked_by = lock.and_then(|lock| lock.processes.first().copied());
         let hook = self.at_work.values().find(|(at, process)| at.starts_with(&dir) && *process != event.process);
         let Some(user) = locked_by.or(hook.map(|(_, process)| *process)) else { return Ok(()) };
@@ -210,4 +212,46 @@ pub(crate) fn policies() -> Vec<Policy> {
             .upheld(kills(1), alone(sound(Setuptools)))
             .upheld([("kills", 1), ("hatchling", 1)], sound(Hatchling)),
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use flockstep::world::{Files as _, Locks as _, Result};
+
+    use super::*;
+
+    /// One has a directory locked, and has removed it and made another of that name or not. The other removes what has the name.
+    fn removed(made_again: bool) -> Scenario {
+        const DIR: &str = "/cache/tmp/1";
+        const IN_IT: &str = "/cache/tmp/1/file";
+        let owner = move |world: SimWorld| async move {
+            world.mkdir(DIR).await?;
+            let lock = world.open(DIR, OpenOptions::directory()).await?;
+            world.flock(&lock, LockMode::Shared).await?;
+            if made_again {
+                world.rmdir(DIR).await?;
+                world.mkdir(DIR).await?;
+            }
+            let file = world.open(IN_IT, OpenOptions::create_new()).await?;
+            world.close(file).await?;
+            world.mkdir("/made").await?;
+            world.close(lock).await
+        };
+        let other = |world: SimWorld| async move {
+            if world.stat("/made").await.is_ok() {
+                world.unlink(IN_IT).await?;
+                world.rmdir(DIR).await?;
+            }
+            Result::Ok(())
+        };
+        let scene = scenario("removed").directory(TEMPORARY).process("owner", owner).process("other", other);
+        nothing_in_use_is_removed(scene)
+    }
+
+    #[test]
+    fn a_lock_is_on_a_directory_and_not_on_its_name() {
+        use flockstep::Strategy;
+        removed(false).explore(Strategy::exhaustive()).assert_violated(IN_USE);
+        removed(true).explore(Strategy::exhaustive()).assert_exhausted();
+    }
 }

@@ -185,6 +185,25 @@ fn parts_are_exhaustive_only_together() {
 }
 
 #[test]
+fn what_a_part_looks_over_first_counts_like_what_one_search_looks_over_first() {
+    let pairs = [("a", "/a", "/b"), ("b", "/a", "/b"), ("c", "/c", "/d"), ("d", "/e", "/f")];
+    let scene = pairs.into_iter().fold(scenario("four"), |scene, (name, first, second)| {
+        scene.process(name, move |world| take(world, first, second))
+    });
+    for schedules in [1, 20, 100, 400] {
+        let strategy = Strategy::exhaustive().schedules(schedules);
+        let counted = |part| scene.explore(strategy.clone().part(part)).executions;
+        let counted: Vec<u64> = [Part::WHOLE].into_iter().chain(parts(3)).map(counted).collect();
+        assert_eq!(
+            counted[..2],
+            [schedules, schedules],
+            "there are more, and the first part counts all that it has run"
+        );
+        assert!(counted.iter().all(|&executions| executions <= schedules), "{counted:?}");
+    }
+}
+
+#[test]
 fn what_is_not_all_of_one_exploration_is_refused() {
     let scene = any_order();
     let strategy = Strategy::random(10);

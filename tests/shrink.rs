@@ -79,3 +79,19 @@ fn what_is_not_to_be_shortened_is_reported_as_it_was_found() {
     let failure = found.assert_violated(ViolationKind::Promise("both are listed".into()));
     assert_eq!(failure.original, None);
 }
+
+#[test]
+fn how_many_were_tried_is_told_and_whoever_has_enough_gets_what_there_is() {
+    let (scene, strategy) = (lossy(3), Strategy::random(5_000));
+    let promise = ViolationKind::Promise("both are listed".into());
+    let mut tries = Vec::new();
+    let found = scene.explore_with(&strategy, &mut |pace| {
+        tries.extend(pace.tries);
+        true
+    });
+    let smallest = found.assert_violated(promise.clone());
+    assert!(tries.len() > 10 && tries.iter().copied().eq(1..=tries.len() as u64), "{tries:?}");
+    let found = scene.explore_with(&strategy, &mut |pace| pace.tries.is_none());
+    let as_found = found.assert_violated(promise);
+    assert_eq!((&as_found.original, &as_found.key), (&None, &smallest.original), "it is the same schedule");
+}

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 
-use flockstep::oracle::{LockOrder, Oracle, state_of};
+use flockstep::oracle::{AvoidableWait, LOST_UPDATE, LockBound, LockOrder, LostUpdate, Oracle, state_of};
 use flockstep::world::*;
 use flockstep::{KernelView, Method, Scenario, SimWorld, Strategy, Verdict, Violation, ViolationKind, scenario};
 
@@ -99,6 +99,108 @@ impl Oracle for Last {
 fn an_oracle_that_names_processes_switches_it_off() {
     let watched = |scene: Scenario| states(&scene.oracle(|| Last(None)));
     assert_eq!(watched(alike(2, contend)), watched(each_by_itself(2, contend)));
+}
+
+// ---- what oracles remember --------------------------------------------------------------------------------------------------------
+
+/// Adds to a list under a lock, by way of another file. Which inode that is, and who was last, nobody can tell from the list.
+async fn add(world: SimWorld) -> Result<()> {
+    let lock = world.open("/lock", OpenOptions::lock_file()).await?;
+    world.flock(&lock, LockMode::Exclusive).await?;
+    let mut list = read_file(&world, "/list").await?;
+    list.push(b'+');
+    let new = world.open("/new", OpenOptions::replace()).await?;
+    world.write(&new, &list).await?;
+    world.close(new).await?;
+    world.rename("/new", "/list").await?;
+    world.unlock(&lock).await
+}
+
+#[test]
+fn who_has_read_which_version_is_told_without_saying_who() {
+    let watched = |scene: Scenario| states(&scene.file("/list", "").oracle(|| LostUpdate::of("/list")));
+    let (few, many) = (watched(alike(3, add)), watched(each_by_itself(3, add)));
+    assert!(few * 4 < many, "{few} of {many} states");
+}
+
+/// The near-twin: what is written is what was there, so that the machine is the same afterwards whether the other one has read it before or
+/// after. It is no longer the same to the other one, who would lose it.
+#[test]
+fn whether_it_was_read_before_or_after_is_remembered() {
+    let body = |world: SimWorld| async move {
+        if world.choose(2).await == 0 {
+            return read_file(&world, "/list").await.map(drop);
+        }
+        let lock = world.open("/lock", OpenOptions::lock_file()).await?;
+        world.flock(&lock, LockMode::Exclusive).await?;
+        let list = read_file(&world, "/list").await?;
+        let file = world.open("/list", OpenOptions::write()).await?;
+        world.write(&file, &list).await?;
+        world.unlock(&lock).await
+    };
+    let scene = || alike(2, body).file("/list", "same");
+    assert!(states(&scene().oracle(|| LostUpdate::of("/list"))) > states(&scene()));
+}
+
+/// Another one, in which nobody is like anybody: which file a name was last seen to point to.
+#[test]
+fn which_file_a_name_led_to_is_remembered() {
+    let looks = |world: SimWorld| async move {
+        let lock = world.open("/lock", OpenOptions::lock_file()).await?;
+        world.flock(&lock, LockMode::Exclusive).await?;
+        if let Ok(list) = world.open("/list", OpenOptions::read()).await {
+            world.close(list).await?;
+        }
+        world.close(lock).await
+    };
+    let replaces = |world: SimWorld| async move {
+        let list = world.open("/list", OpenOptions::write()).await?;
+        world.unlink("/list").await?;
+        world.link("/other", "/list").await?;
+        let lock = world.open("/lock", OpenOptions::lock_file()).await?;
+        world.flock(&lock, LockMode::Exclusive).await?;
+        world.write(&list, b"lost").await.map(drop)
+    };
+    let scene = scenario("replaced").file("/list", "").file("/other", "").oracle(|| LostUpdate::of("/list"));
+    let scene = scene.process("looks", looks).process("replaces", replaces);
+    scene.explore(Strategy::dfs(10_000)).assert_violated(LOST_UPDATE);
+}
+
+/// Gets what is built under a lock. Or builds it again, but says at once that it needs what was built before.
+async fn get(world: SimWorld, again: bool) -> Result<()> {
+    let lock = world.open("/k.lock", OpenOptions::lock_file()).await?;
+    world.flock(&lock, LockMode::Exclusive).await?;
+    if again {
+        world.note("reused", "k");
+    }
+    if again || world.stat("/k").await.is_err() {
+        let build = world.region("build", "k");
+        world.yield_now().await;
+        drop(build);
+        world.note("published", "k");
+    }
+    if !again {
+        match world.mkdir("/k").await {
+            Ok(()) => {}
+            Err(_) => world.note("reused", "k"),
+        }
+    }
+    world.close(lock).await
+}
+
+#[test]
+fn who_waits_for_whom_is_told_without_saying_who() {
+    let watched = |scene: Scenario| states(&scene.oracle(|| AvoidableWait::of("/k.lock")));
+    let body = |world| get(world, false);
+    let (few, many) = (watched(alike(3, body)), watched(each_by_itself(3, body)));
+    assert!(few * 4 < many, "{few} of {many} states");
+}
+
+/// The near-twin: whoever waits stands in line in the same way whether he has come during the build or after it.
+#[test]
+fn whether_somebody_waited_for_a_build_is_remembered() {
+    let scene = || alike(2, |world| get(world, true)).oracle(|| LockBound::at_most(1));
+    assert!(states(&scene().oracle(|| AvoidableWait::of("/k.lock"))) > states(&scene()));
 }
 
 /// All that can be in the log at the end.

@@ -249,7 +249,7 @@ pub(super) fn explore(
     if !strategy.part.owns(scenario) {
         // These engines cannot be told to begin somewhere else.
         findings.judged = scenario.judges().judged();
-        return Ok(conclude(scenario, strategy, vec![findings]));
+        return Ok(conclude(scenario, strategy, vec![findings], progress));
     }
     let (ticks, told) = channel();
     let interrupted = Arc::new(AtomicBool::new(false));
@@ -302,5 +302,5 @@ pub(super) fn explore(
     turns.findings.search = Some(std::mem::take(&mut turns.searched));
     turns.findings.judged = turns.machine.state().judges.judged();
     turns.findings.elapsed = start.elapsed();
-    Ok(conclude(scenario, strategy, vec![std::mem::take(&mut turns.findings)]))
+    Ok(conclude(scenario, strategy, vec![std::mem::take(&mut turns.findings)], progress))
 }

@@ -7,7 +7,7 @@ use super::coverage::Looking;
 use super::findings::{Position, Tally};
 use super::run::samples;
 use super::shrink::{Goal, Retrial, Shrunk};
-use super::{Coverage, Exploration, Failure, Findings, Key, Retold, Strategy, Told, Verdict, retell};
+use super::{Coverage, Exploration, Failure, Findings, Key, Pace, Progress, Retold, Strategy, Told, Verdict, retell};
 use crate::oracle::{Violation, ViolationKind};
 use crate::scenario::Scenario;
 use crate::sim::{Chooser, End, Machine, Plan, State};
@@ -49,7 +49,12 @@ impl First {
 }
 
 /// What the threads of an exploration, or of a part of one, have found together.
-pub(crate) fn conclude(scenario: &Scenario, strategy: &Strategy, found: Vec<Findings>) -> Exploration {
+pub(crate) fn conclude(
+    scenario: &Scenario,
+    strategy: &Strategy,
+    found: Vec<Findings>,
+    progress: Progress<'_>,
+) -> Exploration {
     let alone = found.len() == 1;
     let mut pieces = found.into_iter();
     let mut findings = pieces.next().expect("there is at least one thread");
@@ -57,7 +62,7 @@ pub(crate) fn conclude(scenario: &Scenario, strategy: &Strategy, found: Vec<Find
     let first = if alone { None } else { First::by_running_again(scenario, strategy, &findings) };
     // What is not shown again was found all the same: an oracle may merge what it does not tell.
     let first = first.or_else(|| First::as_found(&findings));
-    conclude_with(scenario, strategy, findings, first)
+    conclude_with(scenario, strategy, findings, first, progress)
 }
 
 /// The same, if it is known which promise is broken first.
@@ -66,6 +71,7 @@ pub(super) fn conclude_with(
     strategy: &Strategy,
     mut findings: Findings,
     first: Option<First>,
+    progress: Progress<'_>,
 ) -> Exploration {
     let plan = scenario.plan();
     let tally = add_up(strategy, &plan, &findings, first.as_ref());
@@ -86,7 +92,9 @@ pub(super) fn conclude_with(
             let mut machine = Machine::default();
             let tape = findings.noted.iter().find(|noted| noted.at == at).map_or(&[][..], |noted| &noted.tape);
             let evidence = findings.evidence();
-            Verdict::Violated(Box::new(tell(scenario, strategy, &mut machine, violation, tape, &evidence, executions)))
+            let pace = Pace { executions, pairs: findings.coverage.pairs().len() as u64, ..Pace::default() };
+            let mut retrials = Retrials { scenario, strategy, machine: &mut machine, pace, progress };
+            Verdict::Violated(Box::new(retrials.tell(violation, tape, &evidence)))
         }
         (None, Some(why)) => Verdict::Inconclusive(format!("{why} after {executions} executions{}", with_bound(bound))),
         (None, None) if strategy.exhaustive && !exhausted && (whole || findings.search.is_some()) => {
@@ -179,42 +187,51 @@ fn vacuous(scenario: &Scenario, judged: &[bool]) -> Option<Violation> {
     Some(Violation::new(ViolationKind::Vacuous, text))
 }
 
-/// Names the schedule of a failure, shortens it, and replays it for the report: no key is printed that has not failed again the
-/// same way. What follows from several executions gets a key for each, which has shown its part again, and all of them together fail.
-fn tell(
-    scenario: &Scenario,
-    strategy: &Strategy,
-    machine: &mut Machine,
-    violation: Violation,
-    tape: &[u32],
-    evidence: &BTreeMap<Arc<str>, Vec<u32>>,
-    executions: u64,
-) -> Failure {
-    let named =
-        |deviations| Key { scenario: scenario.name().to_owned(), case: scenario.case_name().to_owned(), deviations };
-    let mut shrunk =
-        |goal: Goal<'_>, tape: &[u32]| Retrial::new(scenario, machine, goal, strategy.shorten).shrink(tape);
-    let (keys, original) = match shrunk(Goal::Kind(&violation.kind), tape) {
-        Some(Shrunk { original, smallest }) => (vec![named(smallest)], Some(named(original))),
-        None => {
-            let parts = violation.follows_from.iter();
-            let key = |fact: &Arc<str>| Some(named(shrunk(Goal::Fact(fact), evidence.get(fact)?)?.smallest));
-            (parts.map(key).collect::<Option<Vec<Key>>>().unwrap_or_default(), None)
+/// What it takes to make a failure smaller.
+struct Retrials<'r> {
+    scenario: &'r Scenario,
+    strategy: &'r Strategy,
+    machine: &'r mut Machine,
+    /// That of the exploration when it had ended.
+    pace: Pace,
+    progress: Progress<'r>,
+}
+
+impl Retrials<'_> {
+    fn shrunk(&mut self, goal: Goal<'_>, tape: &[u32]) -> Option<Shrunk> {
+        let Retrials { scenario, strategy, machine, pace, progress } = self;
+        let mut tried = |tries| progress(&Pace { tries: Some(tries), ..*pace });
+        Retrial::new(scenario, machine, goal, strategy.shorten, &mut tried).shrink(tape)
+    }
+
+    /// Names the schedule of a failure, shortens it, and replays it for the report: no key is printed that has not failed again the
+    /// same way. What follows from several executions gets a key for each, which has shown its part again, and all of them together fail.
+    fn tell(&mut self, violation: Violation, tape: &[u32], evidence: &BTreeMap<Arc<str>, Vec<u32>>) -> Failure {
+        let (scenario, executions) = (self.scenario, self.pace.executions);
+        let (name, case) = (scenario.name(), scenario.case_name());
+        let named = |deviations| Key { scenario: name.to_owned(), case: case.to_owned(), deviations };
+        let (keys, original) = match self.shrunk(Goal::Kind(&violation.kind), tape) {
+            Some(Shrunk { original, smallest }) => (vec![named(smallest)], Some(named(original))),
+            None => {
+                let parts = violation.follows_from.iter();
+                let key = |fact: &Arc<str>| Some(named(self.shrunk(Goal::Fact(fact), evidence.get(fact)?)?.smallest));
+                (parts.map(key).collect::<Option<Vec<Key>>>().unwrap_or_default(), None)
+            }
+        };
+        let told = keys.split_first().and_then(|(_, others)| {
+            // The one that made it complete comes last.
+            let order: Vec<&Key> = others.iter().chain(&keys[..1]).collect();
+            replay_keys(scenario, &order).0
+        });
+        match told {
+            Some(mut failure) if failure.violation.kind == violation.kind => {
+                failure.executions = executions;
+                (failure.key, failure.more_keys) = (keys.first().cloned(), keys[1..].to_vec());
+                failure.original = original.filter(|original| *original != keys[0]);
+                failure
+            }
+            _ => Failure::without_schedule(violation, executions),
         }
-    };
-    let told = keys.split_first().and_then(|(_, others)| {
-        // The one that made it complete comes last.
-        let order: Vec<&Key> = others.iter().chain(&keys[..1]).collect();
-        replay_keys(scenario, &order).0
-    });
-    match told {
-        Some(mut failure) if failure.violation.kind == violation.kind => {
-            failure.executions = executions;
-            (failure.key, failure.more_keys) = (keys.first().cloned(), keys[1..].to_vec());
-            failure.original = original.filter(|original| *original != keys[0]);
-            failure
-        }
-        _ => Failure::without_schedule(violation, executions),
     }
 }
 

@@ -68,7 +68,7 @@ pub(crate) fn join(
     if let (None, Some((_, part))) = (&first, violated) {
         return Err(JoinError::NotAgain(part));
     }
-    Ok(conclude_with(scenario, &whole, joined, first))
+    Ok(conclude_with(scenario, &whole, joined, first, &mut |_| true))
 }
 
 /// The parts that are not there. They are in order.

@@ -26,9 +26,10 @@ const PORTFOLIO_STEPS_MAX: u64 = 500;
 /// within, and then there is nothing to sample.
 const LOOK_AHEAD: u64 = 1_000;
 /// An exhaustive search begins with so many executions in the order of preemptions and faults, or with this part of all: most of what is wrong is
-/// found there, and a depth-first search may never come out of the corner where it begins.
+/// found there, and a depth-first search may never come out of the corner where it begins. What parts of one look over first is no more than
+/// that part of all either.
 const SHALLOW: u64 = 1_000;
-const SHALLOW_PART: u64 = 16;
+pub(super) const SHALLOW_PART: u64 = 16;
 /// How much happens between two reports of progress.
 const TICK_EXECUTIONS: u64 = 256;
 const TICK_STEPS: u64 = 500_000;
@@ -48,6 +49,9 @@ pub struct Pace {
     pub explored: Option<f64>,
     /// How many [pairs](super::Pair) of operations have met, if that is counted; on several threads, those that this one has seen.
     pub pairs: u64,
+    /// How many schedules were tried so far to make one that breaks a promise smaller, once that has begun. To interrupt that is to be content
+    /// with what there is.
+    pub tries: Option<u64>,
 }
 
 /// Called now and then; `false` interrupts.
@@ -67,12 +71,12 @@ pub(crate) fn explore(
         executions: AtomicU64::new(0),
         over: AtomicBool::new(false),
     };
-    let mut run = Run::new(&common, Some(progress));
+    let mut run = Run::new(&common, Some(&mut *progress));
     let others = run.explore(cores);
     run.findings.elapsed = common.start.elapsed();
     let mut findings = vec![run.end()];
     findings.extend(others);
-    conclude(scenario, strategy, findings)
+    conclude(scenario, strategy, findings, progress)
 }
 
 /// What all threads of an exploration see.

@@ -87,17 +87,29 @@ pub(crate) struct Retrial<'r> {
     limits: Enough,
     /// Executions and steps so far.
     spent: Enough,
+    /// Is told how many executions there were after each; `false` interrupts.
+    tried: &'r mut dyn FnMut(u64) -> bool,
+    interrupted: bool,
 }
 
 impl<'r> Retrial<'r> {
-    pub(crate) fn new(scenario: &'r Scenario, machine: &'r mut Machine, goal: Goal<'r>, limits: Enough) -> Self {
-        Retrial { scenario, machine, plan: scenario.plan(), goal, limits, spent: Enough { schedules: 0, steps: 0 } }
+    pub(crate) fn new(
+        scenario: &'r Scenario,
+        machine: &'r mut Machine,
+        goal: Goal<'r>,
+        limits: Enough,
+        tried: &'r mut dyn FnMut(u64) -> bool,
+    ) -> Self {
+        let (plan, spent) = (scenario.plan(), Enough { schedules: 0, steps: 0 });
+        Retrial { scenario, machine, plan, goal, limits, spent, tried, interrupted: false }
     }
 
-    /// Whether that many eighths of the budget are spent.
+    /// Whether that many eighths of the budget are spent, or all of it by decree.
     fn has_spent(&self, eighths: u64) -> bool {
         let spent = |spent: u64, limit: u64| spent >= limit.saturating_mul(eighths) / 8;
-        spent(self.spent.schedules, self.limits.schedules) || spent(self.spent.steps, self.limits.steps)
+        self.interrupted
+            || spent(self.spent.schedules, self.limits.schedules)
+            || spent(self.spent.steps, self.limits.steps)
     }
 
     /// One execution: how it ended, and whether it has shown what it was to show.
@@ -106,6 +118,7 @@ impl<'r> Retrial<'r> {
         let end = self.machine.run(&self.plan, chooser);
         self.spent.schedules += 1;
         self.spent.steps += self.machine.state().step;
+        self.interrupted |= !(self.tried)(self.spent.schedules);
         let shown = match (self.goal, &end) {
             (Goal::Kind(kind), End::Violated(violation)) => violation.kind == *kind,
             (Goal::Kind(_), _) => false,

@@ -10,7 +10,7 @@ use std::collections::{BTreeSet, VecDeque};
 use super::Strategy;
 use super::dfs::{Decision, Dfs};
 use super::findings::{Position, Searched};
-use super::run::{Ended, Run, SEARCH_STEPS_MAX, Then};
+use super::run::{Ended, Run, SEARCH_STEPS_MAX, SHALLOW_PART, Then};
 use crate::oracle::ViolationKind;
 use crate::sim::{Chooser, State};
 
@@ -25,14 +25,16 @@ impl Run<'_> {
         let searched = self.remembering(cache, SEARCH_STEPS_MAX, |run| {
             let (mut looks, mut searched) = (Searched::default(), Searched::default());
             let mut dfs = Dfs::new(cache);
-            let prefixes = run.look_over(EACH * all.part.of() as usize, &mut looks);
+            let prefixes = run.look_over(EACH * all.part.of() as usize, all.schedules / SHALLOW_PART, &mut looks);
+            // Every part has looked, whoever counts it in the end.
+            let rest = Strategy { schedules: all.schedules - looks.tally.executions, ..all.clone() };
             searched.exhausted = prefixes.is_some();
             let mine = (0..).zip(prefixes.into_iter().flatten()).filter(|&(nth, _)| all.part.takes(nth));
             let mine: Vec<(u64, Vec<Decision>)> = mine.collect();
             let of = mine.len();
             for (at, (nth, prefix)) in mine.into_iter().enumerate() {
                 dfs.turn_to(prefix, at, of);
-                if run.search_below(&mut dfs, nth, all, &mut searched) != Ended::Exhausted {
+                if run.search_below(&mut dfs, nth, &rest, &mut searched) != Ended::Exhausted {
                     searched.exhausted = false;
                     break;
                 }
@@ -46,11 +48,12 @@ impl Run<'_> {
         self.findings.search = Some(searched);
     }
 
-    /// At least so many first decisions in their order, if there are so many. None if that already ended the exploration.
-    fn look_over(&mut self, at_least: usize, looks: &mut Searched) -> Option<Vec<Vec<Decision>>> {
+    /// At least so many first decisions in their order, if there are so many, and if it takes no more looks than that. None if that already
+    /// ended the exploration.
+    fn look_over(&mut self, at_least: usize, at_most: u64, looks: &mut Searched) -> Option<Vec<Vec<Decision>>> {
         let (mut met, mut complete) = (BTreeSet::new(), Vec::new());
         let mut open: VecDeque<Vec<Decision>> = VecDeque::from([Vec::new()]);
-        for n in 0..(at_least * LOOKS) as u64 {
+        for n in 0..at_most.min((at_least * LOOKS) as u64) {
             if open.len() + complete.len() >= at_least {
                 break;
             }

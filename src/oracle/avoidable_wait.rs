@@ -22,7 +22,7 @@ use std::sync::Arc;
 
 use super::kin::{self, Actor};
 use super::{Glob, Oracle, Violation, ViolationKind, state_of};
-use crate::sim::KernelView;
+use crate::sim::{KernelView, Renamed};
 use crate::world::{Event, Kinds, What};
 
 /// See the [module documentation](self).
@@ -250,14 +250,32 @@ impl Oracle for AvoidableWait {
         Ok(())
     }
     fn state(&self) -> Option<u64> {
+        self.state_as(&Renamed::default())
+    }
+    fn state_as(&self, names: &Renamed<'_>) -> Option<u64> {
         let for_permit = |waited: &Option<Waited>| waited.as_ref().map(|waited| waited.for_permit.is_some());
-        let held =
-            self.held.iter().map(|(at, held)| (*at, &held.path, held.by, held.published, for_permit(&held.owes)));
-        let waits = self.waits.iter().map(|(key, wait)| (key, &wait.builds, for_permit(&wait.published)));
+        let held = self.held.iter().map(|(&at, held)| {
+            (
+                names.description(at),
+                names.path(&held.path),
+                names.actor(held.by),
+                held.published,
+                for_permit(&held.owes),
+            )
+        });
+        let waits = self.waits.iter().map(|((by, path), wait)| {
+            let builds = wait.builds.iter().map(|(&at, waited)| (names.description(at), *waited));
+            let mut builds: Vec<_> = builds.collect();
+            builds.sort_unstable();
+            (names.actor(*by), names.path(path), builds, for_permit(&wait.published))
+        });
+        let (mut held, mut waits): (Vec<_>, Vec<_>) = (held.collect(), waits.collect());
         // Regions are numbered in the order of entering, which is no matter; what came back in a step is forgotten in the next.
-        let mut builds: Vec<_> = self.builds.values().collect();
+        let mut builds: Vec<_> = self.builds.values().map(|by| names.actor(*by)).collect();
+        held.sort_unstable();
+        waits.sort_unstable();
         builds.sort_unstable();
-        state_of((held.collect::<Vec<_>>(), waits.collect::<Vec<_>>(), builds))
+        state_of((held, waits, builds))
     }
     fn judged(&self) -> u64 {
         self.judged

@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::{Glob, Oracle, Violation, ViolationKind, state_of};
-use crate::sim::KernelView;
+use crate::sim::{KernelView, Renamed};
 use crate::world::{Event, FileId, Kinds, What};
 
 /// See the [module documentation](self). Its violations are of kind [`ViolationKind::Other`]`("lost-update")`.
@@ -113,8 +113,20 @@ impl Oracle for LostUpdate {
         }
     }
     fn state(&self) -> Option<u64> {
-        let known: Vec<_> = self.known.iter().map(|(who, known)| (who, known.stale.is_some())).collect();
-        state_of((known, &self.current))
+        self.state_as(&Renamed::default())
+    }
+    fn state_as(&self, names: &Renamed<'_>) -> Option<u64> {
+        let known = self
+            .known
+            .iter()
+            .map(|((process, path), known)| (names.process(*process), names.path(path), known.stale.is_some()));
+        let mut known: Vec<_> = known.collect();
+        // A file that is gone is another one than any that somebody has open.
+        let mut current: Vec<_> =
+            self.current.iter().map(|(path, file)| (names.path(path), names.file(*file))).collect();
+        known.sort_unstable();
+        current.sort_unstable();
+        state_of((known, current))
     }
     fn judged(&self) -> u64 {
         self.judged

@@ -79,19 +79,19 @@ impl Publish {
         self
     }
 
-    /// Names of that form are no part of what is published, now or later, such as those of lock files: what happens to them is passed
-    /// over. Who has made such a file is then nothing to remember.
+    /// Names of that form are no part of what is published, whatever other pattern they match, such as those of lock files: what happens to
+    /// them is passed over. Who has made such a file is then nothing to remember; so to give it a published name is a violation.
     pub fn beside(mut self, pattern: impl Into<Glob>) -> Self {
         self.beside.push(pattern.into());
         self
     }
 
-    fn is_beside(&self, event: &Event) -> bool {
-        matches!(&event.what, What::Open { path, .. } if self.beside.iter().any(|pattern| pattern.matches(path)))
+    fn is_beside(&self, path: &str) -> bool {
+        self.beside.iter().any(|pattern| pattern.matches(path))
     }
 
     fn is_published(&self, path: &str) -> bool {
-        self.published.iter().any(|pattern| pattern.matches(path))
+        self.published.iter().any(|pattern| pattern.matches(path)) && !self.is_beside(path)
     }
 
     fn wrong(text: String) -> Result<(), Violation> {
@@ -156,6 +156,18 @@ impl Publish {
         ))
     }
 
+    /// What was `from` is `to` from now on, or as well.
+    fn gets_name(&self, event: &Event, kernel: &KernelView<'_>, from: &str, to: &str) -> Result<(), Violation> {
+        if !(self.is_beside(from) && self.is_published(to)) {
+            return Ok(());
+        }
+        let who = kernel.who(event);
+        Self::wrong(format!(
+            "{from} lies beside what is published, and {who} publishes it as {to} at step {}",
+            event.step
+        ))
+    }
+
     fn check_markers(&mut self, event: &Event, kernel: &KernelView<'_>) -> Result<(), Violation> {
         for (marker, complete) in &self.markers {
             if !kernel.exists(marker) {
@@ -199,15 +211,19 @@ impl Oracle for Publish {
                 self.written(event, &kernel.who(event), Some(*descriptor), *file)?
             }
             What::Truncate { file, .. } => self.written(event, &kernel.who(event), None, *file)?,
-            What::Unlink { path, .. } | What::Rename { from: path, .. } => self.vanishes(event, kernel, path)?,
-            What::RemoveDir { path } => self.vanishes(event, kernel, path)?,
+            What::Unlink { path, .. } | What::RemoveDir { path, .. } => self.vanishes(event, kernel, path)?,
+            What::Rename { from, to, .. } => {
+                self.vanishes(event, kernel, from)?;
+                self.gets_name(event, kernel, from, to)?;
+            }
+            What::Link { existing, new, symbolic: false } => self.gets_name(event, kernel, existing, new)?,
             What::Ending { status: Status::Killed(_) } => {
                 let written = self.tables.of(event.process).filter(|(_, entry)| entry.note.written);
                 self.torn.extend(written.filter_map(|(_, entry)| entry.file).collect::<Vec<_>>());
             }
             _ => {}
         }
-        if self.is_beside(event) {
+        if matches!(&event.what, What::Open { path, .. } if self.is_beside(path)) {
             return self.check_markers(event, kernel);
         }
         let begun = matches!(event.what, What::Open { created, truncated, .. } if created || truncated);
@@ -215,11 +231,7 @@ impl Oracle for Publish {
         self.check_markers(event, kernel)
     }
     fn state(&self) -> Option<u64> {
-        let uses = self.tables.0.iter().map(|(at, entry)| {
-            let Use { read, written, doubt, changed } = &entry.note;
-            (*at, read.is_some(), *written, doubt.is_some(), changed.is_some())
-        });
-        state_of((uses.collect::<Vec<_>>(), &self.torn))
+        self.state_as(&Renamed::default())
     }
     fn state_as(&self, names: &Renamed<'_>) -> Option<u64> {
         let uses = self.tables.0.iter().map(|(&(process, number), entry)| {

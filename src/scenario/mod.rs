@@ -23,6 +23,7 @@
 //! println!("{}", failure.report());
 //! ```
 
+mod explore;
 mod promise;
 mod suite;
 
@@ -30,12 +31,9 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Arc;
 
-use crate::explore::{
-    Cores, Exploration, Failure, Findings, JoinError, Key, OneCore, Pace, Progress, Retold, Strategy,
-};
-use crate::oracle::{Judges, Leak, Oracle};
+use crate::oracle::Oracle;
 use crate::sim::kernel::{Ground, Kernel, Quirk};
-use crate::sim::{Body, Exit, Faults, KernelView, Plan, PlannedProcess, Program, SimWorld, Time};
+use crate::sim::{Body, Exit, Faults, KernelView, PlannedProcess, Program, SimWorld, Time};
 use promise::{Always, Finally, Sometimes};
 pub use suite::{Case, Expected, Policy, Profile};
 
@@ -206,8 +204,9 @@ impl Scenario {
         self
     }
 
-    /// The tasks of a process share nothing but what is behind the World. Without that being said, [`Strategy::dpor`] takes every two steps
-    /// of one process for dependent, since it cannot see what they do to memory of their own.
+    /// The tasks of a process share nothing but what is behind the World. Without that being said,
+    /// [`Strategy::dpor`](crate::Strategy::dpor) takes every two steps of one process for dependent, since it cannot see what they do to memory
+    /// of their own.
     pub fn tasks_share_nothing(mut self) -> Self {
         self.shared_memory = false;
         self
@@ -402,65 +401,7 @@ impl Scenario {
         self
     }
 
-    // ---- exploring --------------------------------------------------------------------------------------------------------------
-
-    /// Explores with our own engine.
-    pub fn explore(&self, strategy: Strategy) -> Exploration {
-        self.explore_with(&strategy, &mut |_: &Pace| true)
-    }
-
-    /// The same; `progress` is called now and then, and interrupts by returning `false`.
-    pub fn explore_with(&self, strategy: &Strategy, progress: Progress<'_>) -> Exploration {
-        self.explore_on(strategy, progress, &OneCore)
-    }
-
-    /// The same, on as many threads as there are; it comes to the same with any number of them.
-    pub fn explore_on(&self, strategy: &Strategy, progress: Progress<'_>, cores: &dyn Cores) -> Exploration {
-        crate::explore::explore(self, strategy, progress, cores)
-    }
-
-    /// Joins what the [parts](Strategy::part) of an exploration have found, in any order, to what one run would have come to: the
-    /// same verdict, the same executions, the same key. A search that was cut into parts (by [`Strategy::exhaustive`]) comes to the
-    /// same verdict and may have taken more executions.
-    ///
-    /// # Errors
-    /// If they are not all the parts of one exploration of this scenario by this strategy.
-    pub fn join(
-        &self,
-        strategy: &Strategy,
-        parts: impl IntoIterator<Item = Findings>,
-    ) -> Result<Exploration, JoinError> {
-        crate::explore::join(self, strategy, parts.into_iter().collect(), false)
-    }
-
-    /// The same of those parts that are there: unless a promise was broken, it is inconclusive.
-    ///
-    /// # Errors
-    /// If they are not parts of one exploration of this scenario by this strategy.
-    pub fn join_partial(
-        &self,
-        strategy: &Strategy,
-        parts: impl IntoIterator<Item = Findings>,
-    ) -> Result<Exploration, JoinError> {
-        crate::explore::join(self, strategy, parts.into_iter().collect(), true)
-    }
-
-    /// Replays a schedule: the failure, if it still fails, and everything that happened, told.
-    pub fn replay(&self, key: &Key) -> (Option<Failure>, Vec<String>) {
-        crate::explore::replay_keys(self, &[key])
-    }
-
-    /// Replays several schedules one after the other before the same oracles, which may merge what they see: the failure, if one
-    /// fails, and everything that happened in the last. For what [follows from](crate::Violation::follows_from) several executions, hand
-    /// over [`more_keys`](Failure::more_keys) first.
-    pub fn replay_together<'k>(&self, keys: impl IntoIterator<Item = &'k Key>) -> (Option<Failure>, Vec<String>) {
-        crate::explore::replay_keys(self, &keys.into_iter().collect::<Vec<_>>())
-    }
-
-    /// The same with every event by itself, and the lock table at the end whether it fails or not.
-    pub fn retell<'k>(&self, keys: impl IntoIterator<Item = &'k Key>) -> Retold {
-        crate::explore::retell(self, &keys.into_iter().collect::<Vec<_>>())
-    }
+    // ---- what it is called ------------------------------------------------------------------------------------------------------
 
     /// Its name.
     pub fn name(&self) -> &str {
@@ -486,30 +427,5 @@ impl Scenario {
     /// Whether durations mean what they say.
     pub(crate) fn is_timed(&self) -> bool {
         self.time == Time::Urgent
-    }
-
-    pub(crate) fn plan(&self) -> Plan {
-        Plan {
-            files: self.files.clone(),
-            processes: self.processes.clone(),
-            programs: Arc::new(self.programs.clone()),
-            faults: self.faults,
-            cancellable: self.cancellable.clone().into(),
-            time: self.time,
-            steps_max: self.steps_max,
-            shared_memory: self.shared_memory,
-            alike_tasks: self.alike_tasks.clone().into(),
-        }
-    }
-
-    pub(crate) fn judges(&self) -> Judges {
-        let mut judges = Judges::default();
-        for (named, make) in &self.oracles {
-            judges.add(make(), *named);
-        }
-        if self.leaks {
-            judges.add(Box::new(Leak::default()), false);
-        }
-        judges
     }
 }

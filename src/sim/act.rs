@@ -14,7 +14,7 @@ impl State {
         match *op {
             // Those that are waited for together have been looked at together.
             Op::Join { task, group: 0 } => {
-                self.touch(Resource::End(task), Access::Await);
+                self.touch(Resource::End(task), self.access_of_end(id, self.has_ended(task)));
                 let joined = &self.tasks[task as usize];
                 let (ended, past) = (joined.phase == Phase::Finished, joined.past);
                 let completed = joined.completed;
@@ -29,7 +29,8 @@ impl State {
                 std::mem::take(&mut self.notifies[notify as usize].stored).then_some(Ret::Flag(false))
             }
             Op::Wait { pid } => {
-                self.touch(Resource::Ended(pid), Access::Await);
+                let has_ended = self.hosts[pid as usize].status.is_some();
+                self.touch(Resource::Ended(pid), self.access_of_end(id, has_ended));
                 self.child_output(pid).map(|output| Large::Output(output).into())
             }
             Op::Choose { of: 1 } => Some(Ret::Number(0)),

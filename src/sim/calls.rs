@@ -218,8 +218,9 @@ impl State {
                 Ok(Ret::Unit)
             }
             Op::RemoveDir { path } => {
-                self.kernel.rmdir(pid, &self.names[path])?;
-                self.tell(pid, by, Kinds::NAMES, |state| What::RemoveDir { path: state.names[path].clone() });
+                let ino = self.kernel.rmdir(pid, &self.names[path])?;
+                let file = self.kernel.file_id(ino);
+                self.tell(pid, by, Kinds::NAMES, |state| What::RemoveDir { path: state.names[path].clone(), file });
                 Ok(Ret::Unit)
             }
             Op::ReadDir { path } => {

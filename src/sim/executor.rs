@@ -368,7 +368,8 @@ impl State {
         self.note_strand(joiner);
         let tasks: SmallVec<[TaskId; 8]> = tasks.collect();
         self.check_joined(&tasks);
-        tasks.iter().for_each(|&task| self.touch(Resource::End(task), Access::Await));
+        let access = self.access_of_end(joiner, tasks.iter().all(|&task| self.has_ended(task)));
+        tasks.iter().for_each(|&task| self.touch(Resource::End(task), access));
         let ended: SmallVec<[TaskId; 8]> = tasks.into_iter().filter(|&task| self.has_ended(task)).collect();
         self.remember_ends(joiner, &ended);
         self.tasks[joiner as usize].announced + 1

@@ -7,92 +7,22 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use smallvec::SmallVec;
-
-use super::depend::{Footprint, Moment};
-use super::forget::Forgetting;
+use super::depend::Footprint;
 use super::job::{Job, Jobs};
 use super::kernel::{Closed, Kernel, Ofd, Pid, Touched};
 use super::names::{Launches, Name, Names, Written};
 use super::operation::{Launch, LaunchId, OpId, Owner, Pending};
-use super::symmetry::Label;
 use super::sync::{Mutex, Notify, Semaphore};
+pub use super::tasks::TaskId;
 use super::tasks::Tasks;
+pub(crate) use super::tasks::{Phase, Task};
 use super::view::KernelView;
 use super::{Exit, SimWorld};
 use crate::oracle::{Judges, Violation};
-use crate::world::{Errno, Event, Kinds, Status, Thread, What};
-
-/// A task or section: its number is its slot, in order of creation.
-pub type TaskId = u32;
+use crate::world::{Errno, Event, Kinds, Status, What};
 
 /// Tells its World how the process ends.
 pub(crate) type Body = Arc<dyn Fn(SimWorld) -> Box<dyn Job> + Send + Sync>;
-
-/// How far a task has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Phase {
-    /// A section that stands in the queue of the pool, or has not joined it yet.
-    Queued,
-    /// Woken, and waiting for a worker.
-    Ready,
-    /// Has its thread and will be polled before anything else happens.
-    Scheduled,
-    /// Being polled.
-    Running,
-    /// Waits for its operations.
-    Suspended,
-    Finished,
-    /// Its process is dead: its destructors have no effect.
-    Dead,
-}
-
-pub(crate) struct Task {
-    pub(crate) pid: Pid,
-    pub(crate) name: Arc<str>,
-    /// The how many'th task of its process it is, from 1.
-    pub(crate) birth: u32,
-    /// What it is called in a fingerprint, if anybody takes one.
-    pub(crate) label: Label,
-    /// Those with the same number are declared to be alike.
-    pub(crate) alike: Option<u64>,
-    /// What it did first, and what it knew then, if it is like others.
-    pub(crate) began_with: Option<(u64, u64)>,
-    /// Who spawned it, or gave the section away.
-    pub(crate) parent: Option<TaskId>,
-    pub(crate) thread: Thread,
-    pub(crate) phase: Phase,
-    /// Owns its thread now.
-    pub(crate) has_thread: bool,
-    /// Its slot in the table of operations: most tasks announce one at a time. See [`State::ops_of`].
-    pub(crate) home: u32,
-    /// What it has announced beside that.
-    pub(crate) others: Vec<OpId>,
-    /// The synchronous operation that keeps the thread.
-    pub(crate) occupied: Option<OpId>,
-    /// Futures of this task that found the thread occupied.
-    pub(crate) deferred: Vec<std::task::Waker>,
-    pub(crate) has_deferred: bool,
-    /// Woken while it ran.
-    pub(crate) poll_again: bool,
-    pub(crate) aborting: bool,
-    pub(crate) joiners: SmallVec<[OpId; 2]>,
-    pub(crate) announced: u32,
-    pub(crate) forgetting: Forgetting,
-    /// Hash of all results that it has seen and not forgotten: with the machine's state, it determines what the task does next.
-    pub(crate) past: u64,
-    pub(crate) completed: bool,
-    /// Once it has completed, until somebody takes its value.
-    pub(crate) job: Option<Box<dyn Job>>,
-    /// Nobody will.
-    pub(crate) is_detached: bool,
-    /// Nobody will ask for it any more.
-    pub(crate) is_settled: bool,
-    /// In which step it was last woken, and in which parts of it, bit by bit.
-    pub(crate) woken_in: (u64, u64),
-    /// When it began to wait for a worker.
-    pub(crate) in_line_since: Moment,
-}
 
 /// A process as an executor: worker threads, blocking threads, tasks.
 pub(crate) struct Host {
@@ -251,6 +181,9 @@ pub(crate) struct State {
     pub(crate) polls: Option<std::task::Waker>,
     /// What the step under way has touched so far, if anybody wants to know.
     pub(crate) footprint: Option<Footprint>,
+    /// Where tasks were seen to wait for an end and for nothing else, by process, task and operation: in any execution. See
+    /// [`access_of_end`](State::access_of_end).
+    pub(crate) waits_alone: BTreeSet<(Pid, u32, u32)>,
     /// The tasks of a process may share memory that the World does not see.
     pub(crate) shared_memory: bool,
     /// Whether results are hashed into the pasts of tasks.
@@ -308,6 +241,7 @@ impl Default for State {
             programs: Arc::default(),
             polls: None,
             footprint: None,
+            waits_alone: BTreeSet::new(),
             shared_memory: true,
             remember: false,
             judges: Judges::default(),

@@ -104,9 +104,14 @@ impl<'s> Renamed<'s> {
         named.map_or((self.process(process), birth.into()), |task| self.task(task as u32))
     }
 
-    /// A file, by what leads to it. `None` if nothing does any more, or if nobody knows.
+    /// A file, by what leads to it. `None` if nothing does any more.
     pub fn file(&self, id: FileId) -> Option<u64> {
-        self.machine.and_then(|(_, _, kernel, names)| kernel.name_of_number(names, id.inode))
+        self.machine.map_or(Some(id.inode), |(_, _, kernel, names)| kernel.name_of_number(names, id.inode))
+    }
+
+    /// An open description, by what leads to it.
+    pub(crate) fn description(&self, number: u64) -> u64 {
+        self.machine.map_or(number, |(.., names)| names.description(number))
     }
 
     /// A path, or whatever else has one in it.

@@ -1,14 +1,86 @@
-//! The tasks of an execution, by number. Their slots are kept for those of the next one, with all that is allocated in them: a task is a
+//! What a task is, and the tasks of an execution, by number. Their slots are kept for those of the next one, with all that is allocated in them: a task is a
 //! few hundred bytes, and to put each together on the stack and move it here took as long as to poll it.
 
 use std::ops::{Deref, DerefMut, Index, IndexMut};
 use std::sync::Arc;
 
+use smallvec::SmallVec;
+
 use super::depend::Moment;
+use super::forget::Forgetting;
+use super::job::Job;
 use super::kernel::Pid;
-use super::state::{Phase, Task, TaskId};
+use super::operation::OpId;
 use super::symmetry::Label;
 use crate::world::Thread;
+
+/// A task or section: its number is its slot, in order of creation.
+pub type TaskId = u32;
+
+/// How far a task has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Phase {
+    /// A section that stands in the queue of the pool, or has not joined it yet.
+    Queued,
+    /// Woken, and waiting for a worker.
+    Ready,
+    /// Has its thread and will be polled before anything else happens.
+    Scheduled,
+    /// Being polled.
+    Running,
+    /// Waits for its operations.
+    Suspended,
+    Finished,
+    /// Its process is dead: its destructors have no effect.
+    Dead,
+}
+
+pub(crate) struct Task {
+    pub(crate) pid: Pid,
+    pub(crate) name: Arc<str>,
+    /// The how many'th task of its process it is, from 1.
+    pub(crate) birth: u32,
+    /// What it is called in a fingerprint, if anybody takes one.
+    pub(crate) label: Label,
+    /// Those with the same number are declared to be alike.
+    pub(crate) alike: Option<u64>,
+    /// What it did first, and what it knew then, if it is like others.
+    pub(crate) began_with: Option<(u64, u64)>,
+    /// Who spawned it, or gave the section away.
+    pub(crate) parent: Option<TaskId>,
+    pub(crate) thread: Thread,
+    pub(crate) phase: Phase,
+    /// Owns its thread now.
+    pub(crate) has_thread: bool,
+    /// Its slot in the table of operations: most tasks announce one at a time. See [`State::ops_of`](super::state::State::ops_of).
+    pub(crate) home: u32,
+    /// What it has announced beside that.
+    pub(crate) others: Vec<OpId>,
+    /// The synchronous operation that keeps the thread.
+    pub(crate) occupied: Option<OpId>,
+    /// Futures of this task that found the thread occupied.
+    pub(crate) deferred: Vec<std::task::Waker>,
+    pub(crate) has_deferred: bool,
+    /// Woken while it ran.
+    pub(crate) poll_again: bool,
+    pub(crate) aborting: bool,
+    pub(crate) joiners: SmallVec<[OpId; 2]>,
+    pub(crate) announced: u32,
+    pub(crate) forgetting: Forgetting,
+    /// Hash of all results that it has seen and not forgotten: with the machine's state, it determines what the task does next.
+    pub(crate) past: u64,
+    pub(crate) completed: bool,
+    /// Once it has completed, until somebody takes its value.
+    pub(crate) job: Option<Box<dyn Job>>,
+    /// Nobody will.
+    pub(crate) is_detached: bool,
+    /// Nobody will ask for it any more.
+    pub(crate) is_settled: bool,
+    /// In which step it was last woken, and in which parts of it, bit by bit.
+    pub(crate) woken_in: (u64, u64),
+    /// When it began to wait for a worker.
+    pub(crate) in_line_since: Moment,
+}
 
 /// See the [module documentation](self).
 #[derive(Default)]

@@ -79,7 +79,7 @@ impl KernelView<'_> {
     }
     /// st_ino of what is there.
     pub fn inode(&self, path: &str) -> Option<u64> {
-        self.kernel.find(path).map(u64::from)
+        self.kernel.find(path).map(|ino| self.kernel.file_id(ino).inode)
     }
     /// The names in a directory, sorted; none if it is not one.
     pub fn list(&self, path: &str) -> Vec<String> {
@@ -111,7 +111,7 @@ impl KernelView<'_> {
             }
             let path = path.unwrap_or_else(|| "".into());
             let taken_by = self.tasks.get(self.kernel.locker(description) as usize).map(|task| task.pid);
-            let (inode, description) = (inode.into(), description.into());
+            let (inode, description) = (self.kernel.file_id(inode).inode, description.into());
             locks.push(HeldLock { path, inode, description, mode, taken_by, processes });
         }
         locks

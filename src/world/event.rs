@@ -171,7 +171,7 @@ pub enum What {
     /// mkdir(2).
     MakeDir { path: Arc<str> },
     /// rmdir(2).
-    RemoveDir { path: Arc<str> },
+    RemoveDir { path: Arc<str>, file: FileId },
 
     /// read(2).
     Read { path: Arc<str>, descriptor: u32, file: FileId, bytes: usize },
@@ -298,7 +298,7 @@ impl fmt::Display for What {
             }
             Unlink { path, .. } => write!(f, "unlinks {path}"),
             MakeDir { path } => write!(f, "makes directory {path}"),
-            RemoveDir { path } => write!(f, "removes directory {path}"),
+            RemoveDir { path, .. } => write!(f, "removes directory {path}"),
             Read { path, bytes, .. } => write!(f, "reads {bytes} bytes of {path}"),
             Write { path, bytes, .. } => write!(f, "writes {bytes} bytes to {path}"),
             Truncate { path, len, .. } => write!(f, "truncates {path} to {len} bytes"),

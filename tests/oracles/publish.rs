@@ -81,6 +81,56 @@ fn the_loser_deletes_the_winner_s_entry() {
     passes(&s);
 }
 
+/// Something in the directory of what is published, in place: written, read and removed again. And something that is published there, so
+/// that there is something to judge.
+fn in_place(name: &'static str, removes: bool) -> Scenario {
+    let publishes = move |world: SimWorld| async move {
+        write(&world, "/tmp", "whole").await?;
+        world.rename("/tmp", "/cache/whole").await?;
+        write(&world, name, "who has it").await?;
+        if removes { world.unlink(name).await } else { Ok(()) }
+    };
+    let reads = move |world: SimWorld| async move {
+        let _ = read_file(&world, "/cache/whole").await;
+        if !removes {
+            let _ = read_file(&world, name).await;
+        }
+        Result::Ok(())
+    };
+    let s = scenario("in place").directory("/cache").process("writer", publishes).process("reader", reads);
+    s.oracle(|| Publish::of("/cache/*").beside("/cache/*.lock"))
+}
+
+#[test]
+fn a_lock_file_lies_beside_what_is_published() {
+    caught(&in_place("/cache/entry", false), ViolationKind::Publish, &["torn read", "reader read /cache/entry"]);
+    passes(&in_place("/cache/entry.lock", false));
+    caught(&in_place("/cache/entry", true), ViolationKind::Publish, &["the published /cache/entry disappears"]);
+    passes(&in_place("/cache/entry.lock", true));
+}
+
+#[test]
+fn what_lies_beside_is_never_published() {
+    let moves = |to: &'static str, links: bool| {
+        let s = scenario("moves").directory("/cache").process("p", move |world: SimWorld| async move {
+            write(&world, "/cache/entry.lock", "x").await?;
+            let from = "/cache/entry.lock";
+            if links {
+                world.link(from, to).await?
+            } else {
+                world.rename(from, to).await?
+            }
+            read_file(&world, "/cache/whole").await.map(drop)
+        });
+        s.file("/cache/whole", "").oracle(|| Publish::of("/cache/*").beside("/cache/*.lock"))
+    };
+    for links in [false, true] {
+        let words = ["/cache/entry.lock lies beside what is published", "p publishes it as /cache/entry at step"];
+        caught(&moves("/cache/entry", links), ViolationKind::Publish, &words);
+        passes(&moves("/cache/other.lock", links));
+    }
+}
+
 #[test]
 fn without_a_published_name_there_is_nothing_to_judge() {
     vacuous(&written(true, true).oracle(|| Publish::of("/elsewhere")));

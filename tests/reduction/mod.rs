@@ -4,12 +4,14 @@ mod alike;
 mod programs;
 mod tasks;
 
-use std::sync::Arc;
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex};
 
 use flockstep::explore::Method;
 use flockstep::sim::kernel::Quirk;
-use flockstep::world::{Files, LockMode, Locks, OpenOptions, Result, Tasks};
+use flockstep::world::{Children, Command, Files, LockMode, Locks, OpenOptions, Result, Tasks};
 use flockstep::{Scenario, SimWorld, Strategy, Verdict, scenario};
+use futures::future::{Either, select};
 
 use programs::{Outcome, Program};
 
@@ -88,14 +90,26 @@ fn compare(program: &Program) -> Option<(Outcome, [u64; 2])> {
 }
 
 #[test]
-#[expect(clippy::print_stdout, reason = "the long run tells how long it was")]
 fn random_programs_come_to_the_same_with_and_without_reduction() {
     // A longer run: FLOCKSTEP_PROGRAMS=100000 cargo test --release --test tests random_programs -- --nocapture
     #[expect(clippy::disallowed_methods, reason = "how long a test runs is asked of the real environment")]
     let count = std::env::var("FLOCKSTEP_PROGRAMS").ok().and_then(|n| n.parse().ok()).unwrap_or(300);
+    compare_all((0..count).chain(ONCE_WRONG).map(Program::random));
+}
+
+#[test]
+fn random_programs_that_wait_for_several_tasks_together_come_to_the_same() {
+    // A longer run: FLOCKSTEP_PROGRAMS=100000 cargo test --release --test tests tasks_together -- --nocapture
+    #[expect(clippy::disallowed_methods, reason = "how long a test runs is asked of the real environment")]
+    let count = std::env::var("FLOCKSTEP_PROGRAMS").ok().and_then(|n| n.parse().ok()).unwrap_or(100);
+    compare_all((0..).filter_map(Program::joining).take(count));
+}
+
+#[expect(clippy::print_stdout, reason = "the long run tells how long it was")]
+fn compare_all(programs: impl Iterator<Item = Program>) {
     let [mut compared, mut violated, mut plain, mut reduced] = [0u64; 4];
-    for seed in (0..count).chain(ONCE_WRONG) {
-        let Some((outcome, executions)) = compare(&Program::random(seed)) else { continue };
+    for program in programs {
+        let Some((outcome, executions)) = compare(&program) else { continue };
         compared += 1;
         violated += u64::from(outcome == Outcome::Violated);
         plain += executions[0];
@@ -106,6 +120,75 @@ fn random_programs_come_to_the_same_with_and_without_reduction() {
     );
     assert!(compared > 0 && violated > 0 && violated < compared);
     assert!(reduced < plain);
+}
+
+/// Whose end is waited for.
+#[derive(Clone, Copy, Debug)]
+enum End {
+    Task,
+    AllTasks,
+    Child,
+}
+
+/// Somebody waits for an end and for something else, and takes what comes first, after that many steps; what ends has that many others. All
+/// that can be left behind.
+fn first_of_two(of: End, before: usize, others: usize, method: Method) -> BTreeSet<String> {
+    let works = move |world: SimWorld| async move {
+        for _ in 0..others {
+            world.stat("/").await?;
+        }
+        Result::Ok(())
+    };
+    let main = move |world: SimWorld| async move {
+        let looks = async {
+            for _ in 0..before {
+                world.stat("/").await?;
+            }
+            Result::Ok(())
+        };
+        let other = Box::pin(world.mkdir("/other"));
+        let is_first = match of {
+            End::Child => {
+                let child = world.spawn_child(Command::new("child", ["child"])).await?;
+                looks.await?;
+                matches!(select(Box::pin(world.wait(child)), other).await, Either::Left(_))
+            }
+            End::Task => {
+                let task = world.spawn("t", works(world.clone()));
+                looks.await?;
+                matches!(select(task, other).await, Either::Left(_))
+            }
+            End::AllTasks => {
+                let mut tasks = [world.spawn("t", works(world.clone())), world.spawn("u", works(world.clone()))];
+                looks.await?;
+                matches!(select(Box::pin(world.join_all(&mut tasks)), other).await, Either::Left(_))
+            }
+        };
+        world.mkdir(if is_first { "/end-first" } else { "/other-first" }).await
+    };
+    let left = Arc::new(Mutex::new(BTreeSet::new()));
+    let into = left.clone();
+    let scene = scenario("first of two").tasks_share_nothing().program("child", works).process("p", main);
+    let scene = scene.finally("it is noted", move |fs| {
+        into.lock().unwrap().insert(fs.list("/").join(" "));
+        true
+    });
+    count(&scene, method);
+    std::mem::take(&mut *left.lock().unwrap())
+}
+
+/// Whoever finds that it has ended never begins the other thing; and whoever gives the waiting up has seen that it had not. Both once had
+/// no part in what steps depend on.
+#[test]
+fn who_waits_for_an_end_and_something_else_may_get_either_first() {
+    for of in [End::Task, End::AllTasks, End::Child] {
+        for (before, others) in (0..4).flat_map(|before| (1..4).map(move |others| (before, others))) {
+            let all = first_of_two(of, before, others, Method::Dfs { cache: false });
+            // Without a step before, it cannot have ended when it is first looked at.
+            assert_eq!(all.len(), if before == 0 { 2 } else { 3 }, "{all:?}");
+            assert_eq!(first_of_two(of, before, others, Method::Dpor), all, "{of:?} {before} {others}");
+        }
+    }
 }
 
 #[test]

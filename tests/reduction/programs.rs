@@ -58,6 +58,8 @@ pub(super) enum Step {
     Kill(Box<Step>),
     /// Aborts the task of that number.
     Abort(usize),
+    /// Waits for all tasks that the first one has spawned and not waited for yet, together.
+    JoinAll,
     /// On the pool.
     Pool(Box<Step>),
     /// On a thread of its own.
@@ -175,6 +177,40 @@ pub(super) fn forget_some(steps: &mut Vec<Step>, dice: &mut Dice) {
     }
 }
 
+/// Lets the first task wait for all others together, by itself, in a section, or beside something else.
+fn join_all(tasks: &mut [Vec<Step>], dice: &mut Dice) {
+    let (first, others) = tasks.split_first_mut().expect("a process has a first task");
+    let at = dice.below(first.len() + 1);
+    let beside = |dice: &mut Dice| {
+        let theme = dice.of(&[Theme::Locks, Theme::Memory, Theme::Lives]);
+        Box::new(step(dice, theme, false))
+    };
+    let step = match dice.below(8) {
+        0 => Step::Pool(Box::new(Step::JoinAll)),
+        1 => Step::Thread(Box::new(Step::JoinAll)),
+        2 => Step::Both(Box::new(Step::JoinAll), beside(dice)),
+        3 => Step::Either(Box::new(Step::JoinAll), beside(dice)),
+        4 => Step::Either(beside(dice), Box::new(Step::JoinAll)),
+        _ => Step::JoinAll,
+    };
+    first.insert(at, step);
+    // Whoever waits for them has them: what others can still abort would depend on memory that the World does not see.
+    others.iter_mut().flatten().for_each(without_abort);
+}
+
+/// Replaces the aborting of others, at any depth.
+fn without_abort(step: &mut Step) {
+    match step {
+        Step::Abort(_) => *step = Step::Yield,
+        Step::Child(one) | Step::Kill(one) | Step::Pool(one) | Step::Thread(one) => without_abort(one),
+        Step::Both(one, other) | Step::Either(one, other) | Step::Forget(one, other) => {
+            without_abort(one);
+            without_abort(other);
+        }
+        _ => {}
+    }
+}
+
 /// A program: the tasks of each process, the first being its first.
 #[derive(Clone, Debug)]
 pub(super) struct Program {
@@ -191,6 +227,17 @@ pub(super) struct Program {
 }
 
 impl Program {
+    /// The same as `random`, but for each process with several tasks its first one somewhere waits for all others together: what no other
+    /// program does. `None` if there is no such process.
+    pub(super) fn joining(seed: u64) -> Option<Self> {
+        let mut program = Program::random(seed);
+        let mut dice = Dice(seed.wrapping_mul(0xa076_1d64_78bd_642f) | 1);
+        (0..4).for_each(|_| _ = dice.below(2));
+        let several = program.processes.iter_mut().filter(|tasks| tasks.len() > 1);
+        let joined = several.map(|tasks| join_all(tasks, &mut dice)).count();
+        (joined > 0).then_some(program)
+    }
+
     pub(super) fn random(seed: u64) -> Self {
         let mut dice = Dice(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
         (0..4).for_each(|_| _ = dice.below(2));
@@ -283,7 +330,9 @@ fn scene(program: &Program, logs: &Logs, ends: &Arc<Mutex<BTreeSet<String>>>) ->
                 }
                 let joining = shared.joining.clone();
                 run(world.clone(), shared, logs.clone(), name.clone(), tasks[0].clone()).await;
-                for n in 0..tasks.len() - 1 {
+                // Those that it has not waited for together.
+                let left = joining.lock().unwrap().len();
+                for n in 0..left {
                     // It stays where others can abort it.
                     let ended = poll_fn(|cx| joining.lock().unwrap()[n].poll_unpin(cx)).await;
                     logs.lock().unwrap().entry(name.clone()).or_default().push_str(&format!("{n}{ended:?};"));

@@ -44,6 +44,24 @@ impl Own {
     }
 }
 
+/// Tasks that are waited for together. Who gives that up has to wait for them in another way.
+struct Taken<'s> {
+    all: Vec<<SimWorld as Tasks>::Joining<()>>,
+    from: &'s Shared,
+}
+
+impl<'s> Taken<'s> {
+    fn from(shared: &'s Shared) -> Self {
+        Taken { all: std::mem::take(&mut *shared.joining.lock().unwrap()), from: shared }
+    }
+}
+
+impl Drop for Taken<'_> {
+    fn drop(&mut self) {
+        self.from.joining.lock().unwrap().append(&mut self.all);
+    }
+}
+
 async fn act(world: &SimWorld, shared: &Shared, own: &Mutex<Own>, step: &Step) -> String {
     let take = |slot: usize| own.lock().unwrap().slots[slot].take();
     let put = |slot: usize, file| {
@@ -120,6 +138,12 @@ async fn act(world: &SimWorld, shared: &Shared, own: &Mutex<Own>, step: &Step) -
             }
             world.yield_now().await;
             "abort".into()
+        }
+        Step::JoinAll => {
+            let mut joining = Taken::from(shared);
+            let ended = world.join_all(&mut joining.all).await;
+            joining.all.clear();
+            format!("{ended:?}")
         }
         Step::Unlink(path) => told(world.unlink(path).await),
         Step::Rename(from, to) => told(world.rename(from, to).await),

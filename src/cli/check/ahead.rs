@@ -78,6 +78,16 @@ impl Ahead {
         self.pairs + self.going.values().map(|pace| pace.pairs).sum::<u64>()
     }
 
+    /// How many schedules were tried to make failing ones smaller, in the cases where that goes on; none where it does not.
+    pub(super) fn tries(&self) -> Option<u64> {
+        self.going.values().filter_map(|pace| pace.tries).reduce(|all, tries| all + tries)
+    }
+
+    /// Whether that is all that goes on: executions of it are not counted, and it takes as long as it takes.
+    pub(super) fn only_shrinks(&self) -> bool {
+        self.tries().is_some() && self.going.values().all(|pace| pace.tries.is_some())
+    }
+
     /// Looks at the clock: executions a second.
     pub(super) fn rate(&mut self, now: Duration) -> f64 {
         let executions = self.executions();
@@ -97,6 +107,9 @@ impl Ahead {
 
     /// How long it may take at that many executions a second, within what is left of a time limit.
     pub(super) fn left(&self, rate: f64, limit: Option<Duration>) -> Option<Left> {
+        if self.tries().is_some() {
+            return None;
+        }
         let by_limit = limit.map(Left::AtMost);
         let Some((executions, is_bound)) = self.executions_left() else { return by_limit };
         let Ok(time) = Duration::try_from_secs_f64(executions / rate) else { return by_limit };
@@ -184,6 +197,22 @@ mod tests {
         assert_eq!(ahead.left(100.0, None), Some(Left::AtMost(Duration::from_secs(10))));
         ahead.is_at(case, &at(1_000, 0.8));
         assert_eq!(ahead.left(100.0, None), Some(Left::About(Duration::from_millis(2_500))));
+    }
+
+    #[test]
+    fn what_is_made_smaller_has_no_rate_and_no_end_that_is_known() {
+        let mut ahead = Ahead::new(2, &Strategy::exhaustive());
+        let (one, other) = (ahead.begin(), ahead.begin());
+        ahead.is_at(one, &at(1_000, 0.5));
+        ahead.is_at(other, &at(1_000, 0.5));
+        assert!(ahead.tries().is_none() && !ahead.only_shrinks());
+        ahead.is_at(other, &Pace { tries: Some(7), ..at(1_000, 0.5) });
+        assert!(ahead.tries() == Some(7) && !ahead.only_shrinks());
+        assert_eq!(ahead.left(100.0, Some(Duration::ZERO)), None);
+        ahead.is_done(one, 2_000, 0);
+        assert!(ahead.only_shrinks());
+        ahead.is_done(other, 1_000, 0);
+        assert!(ahead.tries().is_none() && !ahead.only_shrinks());
     }
 
     #[test]

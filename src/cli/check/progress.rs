@@ -69,8 +69,9 @@ impl Progress {
         let rate = ahead.rate(elapsed);
         let pairs = self.coverage.then(|| ahead.pairs());
         let (executions, left) = (ahead.executions(), ahead.left(rate, limit));
+        let (rate, tries) = (Some(rate).filter(|_| !ahead.only_shrinks()), ahead.tries());
         drop(ahead);
-        let told = tell(executions, rate, pairs, elapsed, left);
+        let told = tell(executions, rate, tries, pairs, elapsed, left);
         if self.watched {
             self.bar.set_message(told);
             self.bar.tick();
@@ -97,9 +98,22 @@ impl Progress {
     }
 }
 
-/// `12,345 executions, 678/s, 90 pairs, 12 s, ~30 s left`.
-fn tell(executions: u64, rate: f64, pairs: Option<u64>, elapsed: Duration, left: Option<Left>) -> String {
-    let mut told = format!("{} executions, {}/s", HumanCount(executions), HumanCount(rate.round() as u64));
+/// `12,345 executions, 678/s, shrinking, 40 tries, 90 pairs, 12 s, ~30 s left`.
+fn tell(
+    executions: u64,
+    rate: Option<f64>,
+    tries: Option<u64>,
+    pairs: Option<u64>,
+    elapsed: Duration,
+    left: Option<Left>,
+) -> String {
+    let mut told = format!("{} executions", HumanCount(executions));
+    if let Some(rate) = rate {
+        told += &format!(", {}/s", HumanCount(rate.round() as u64));
+    }
+    if let Some(tries) = tries {
+        told += &format!(", shrinking, {} tries", HumanCount(tries));
+    }
     if let Some(pairs) = pairs {
         told += &format!(", {} pairs", HumanCount(pairs));
     }
@@ -120,10 +134,17 @@ mod tests {
 
     #[test]
     fn an_estimate_is_marked_and_what_is_not_known_is_not_told() {
-        let told = |pairs, left| tell(12_345, 678.4, pairs, Duration::from_millis(12_900), left);
+        let told = |pairs, left| tell(12_345, Some(678.4), None, pairs, Duration::from_millis(12_900), left);
         assert_eq!(told(None, None), "12,345 executions, 678/s, 12 s");
         let time = Duration::from_millis(29_100);
         assert_eq!(told(Some(90), Some(Left::About(time))), "12,345 executions, 678/s, 90 pairs, 12 s, ~30 s left");
         assert_eq!(told(None, Some(Left::AtMost(time))), "12,345 executions, 678/s, 12 s, at most 30 s left");
+    }
+
+    #[test]
+    fn what_is_made_smaller_is_said_instead_of_a_rate() {
+        let told = |rate, tries| tell(12_345, rate, tries, None, Duration::from_secs(12), None);
+        assert_eq!(told(None, Some(1_040)), "12,345 executions, shrinking, 1,040 tries, 12 s");
+        assert_eq!(told(Some(678.4), Some(40)), "12,345 executions, 678/s, shrinking, 40 tries, 12 s");
     }
 }

@@ -85,6 +85,9 @@ pub(crate) enum Access {
     /// Something ends that may be waited for; somebody waits for it, or finds that it has ended.
     End,
     Await,
+    /// Somebody finds that it has ended who would have begun something else beside, had it not, for all that is known: see
+    /// [`State::access_of_end`](super::State::access_of_end).
+    Found,
 }
 
 /// How two steps, the first of which came first, stand to each other.
@@ -105,7 +108,7 @@ fn relation_of(first: Access, second: Access) -> Relation {
         (Acquire(Shared) | Release(Shared), Acquire(Shared) | Release(Shared)) => Relation::Independent,
         (Release(_), Acquire(_)) | (End, Await) => Relation::Enables,
         // Who waits in time is told, who comes later finds it: the same to both.
-        (Await, End) | (Await, Await) => Relation::Independent,
+        (Await, End) | (Await | Found, Await | Found) => Relation::Independent,
         // Whoever takes the lock could not have done so while the other one was refused, or else the other one is refused either way.
         (Refused, Acquire(_)) => Relation::Independent,
         _ => Relation::Race,
@@ -136,7 +139,7 @@ impl Default for Footprint {
 impl Footprint {
     fn add(&mut self, resource: Resource, access: Access) {
         let last = self.parts.last().copied().flatten();
-        if access == Access::Await && last.is_some() {
+        if matches!(access, Access::Await | Access::Found) && last.is_some() {
             // After what it has done so far.
             let so_far = 1 << (self.parts.len() - 1).min(63);
             self.parts.push(last);

@@ -233,7 +233,10 @@ impl State {
             Op::Notified { notify } | Op::Notify { notify, .. } => into.add(Notify(notify), Write),
             Op::Section { .. } => into.add(Pool(pid), Write),
             Op::Sleep { .. } | Op::Deadline { .. } => into.add(Clock, Write),
-            Op::Join { .. } | Op::Wait { .. } | Op::Choose { .. } | Op::Yield => {}
+            // That it has not ended: whoever gives it up has seen that.
+            Op::Join { task, .. } => into.add(End(task), Read),
+            Op::Wait { pid } => into.add(Ended(pid), Read),
+            Op::Choose { .. } | Op::Yield => {}
             Op::Exec { .. } | Op::Die { .. } => unreachable!("of a process"),
         }
     }

@@ -1,8 +1,8 @@
 //! Who can take a step, since when, and what the step under way has touched so far.
 
 use super::{Access, Actor, Footprint, Moment, Resource, Standing, Waiting};
-use crate::sim::operation::{Op, Owner, Stage};
-use crate::sim::state::{Choice, Phase, State, TaskId};
+use crate::sim::operation::{Op, OpId, Owner, Pending, Stage};
+use crate::sim::state::{Choice, Phase, State, Task, TaskId};
 use crate::world::Kinds;
 
 impl State {
@@ -74,6 +74,34 @@ impl State {
             let (step, causes) = &mut self.tasks[task as usize].woken_in;
             *causes = if *step == self.step { *causes | part } else { part };
             *step = self.step;
+        }
+    }
+
+    /// How a task looks whether something that it waits for has ended. If it has, the task does not begin what it would have waited for
+    /// beside that (`select`), and nobody sees that it would have. So the order is taken to matter until the task has been seen to wait
+    /// there for nothing else. *There* is the operation of that number: what a task does may depend on what it has seen, and then one
+    /// execution says nothing about another; nobody looks so closely.
+    pub(crate) fn access_of_end(&self, task: TaskId, has_ended: bool) -> Access {
+        let Task { pid, birth, announced, .. } = self.tasks[task as usize];
+        let waits_alone = || self.waits_alone.contains(&(pid, birth, announced));
+        if !has_ended || self.footprint.is_none() || waits_alone() { Access::Await } else { Access::Found }
+    }
+
+    /// An operation of a task has come to its end: if it waited for an end and for nothing else, that is worth knowing.
+    pub(crate) fn note_how_it_waited(&mut self, task: TaskId, id: OpId) {
+        let Some(Pending { op, seq, .. }) = self.pending(id) else { return };
+        let (first, group) = match *op {
+            Op::Join { group: 0, .. } | Op::Wait { .. } => (*seq, None),
+            Op::Join { group, .. } => (group - 1, Some(group)),
+            _ => return,
+        };
+        let belongs = |other: OpId| match self.pending(other) {
+            Some(&Pending { op: Op::Join { group: other, .. }, .. }) if group.is_some() => Some(other) == group,
+            _ => other == id,
+        };
+        if self.ops_of(task).all(belongs) {
+            let Task { pid, birth, .. } = self.tasks[task as usize];
+            self.waits_alone.insert((pid, birth, first));
         }
     }
 
