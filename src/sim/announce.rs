@@ -118,6 +118,7 @@ impl State {
         if op.may_need_no_step()
             && let Some(ret) = self.immediately(id, &op)
         {
+            self.note_what_was_found(id, &ret);
             return Announced::Done(ret);
         }
         let waker = (!self.is_ours(waker)).then(|| waker.clone());

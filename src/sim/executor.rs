@@ -36,6 +36,7 @@ impl State {
         let home = self.vacant_slot();
         let (label, alike) = (self.new_label(pid, thread), self.class_of_task(&name, past, thread, &*job));
         let id = self.tasks.add(Spawned { pid, name, parent, thread, home, past, label, alike });
+        self.tasks[id as usize].told = self.tasks[parent.unwrap_or(id) as usize].told;
         self.note_cause(id);
         self.fresh.push((id, job));
         if !self.acts(pid) {

@@ -181,9 +181,9 @@ pub(crate) struct State {
     pub(crate) polls: Option<std::task::Waker>,
     /// What the step under way has touched so far, if anybody wants to know.
     pub(crate) footprint: Option<Footprint>,
-    /// Where tasks were seen to wait for an end and for nothing else, by process, task and operation: in any execution. See
-    /// [`access_of_end`](State::access_of_end).
-    pub(crate) waits_alone: BTreeSet<(Pid, u32, u32)>,
+    /// Where tasks were seen to wait for an end and for nothing else, by process, task, operation and what was told by then: in any
+    /// execution. See [`access_of_end`](State::access_of_end).
+    pub(crate) waits_alone: BTreeSet<(Pid, u32, u32, u64)>,
     /// The tasks of a process may share memory that the World does not see.
     pub(crate) shared_memory: bool,
     /// Whether results are hashed into the pasts of tasks.

@@ -69,6 +69,8 @@ pub(crate) struct Task {
     pub(crate) forgetting: Forgetting,
     /// Hash of all results that it has seen and not forgotten: with the machine's state, it determines what the task does next.
     pub(crate) past: u64,
+    /// The same of those that its operations came to, whatever it has forgotten; kept where it is noted what steps touch.
+    pub(crate) told: u64,
     pub(crate) completed: bool,
     /// Once it has completed, until somebody takes its value.
     pub(crate) job: Option<Box<dyn Job>>,
@@ -179,6 +181,7 @@ impl Task {
             announced: 0,
             forgetting: Default::default(),
             past,
+            told: 0,
             completed: false,
             job: None,
             is_detached: false,
@@ -213,6 +216,7 @@ impl Task {
             announced,
             forgetting,
             past,
+            told,
             completed,
             job,
             is_detached,
@@ -224,7 +228,7 @@ impl Task {
             *name = spawned.name;
         }
         (*pid, *parent, *thread) = (spawned.pid, spawned.parent, spawned.thread);
-        (*home, *past) = (spawned.home, spawned.past);
+        (*home, *past, *told) = (spawned.home, spawned.past, 0);
         (*label, *alike, *began_with, *is_settled) = (spawned.label, spawned.alike, None, false);
         (*birth, *phase, *has_thread, *occupied) = (0, Phase::Queued, false, None);
         (*has_deferred, *poll_again, *aborting) = (false, false, false);

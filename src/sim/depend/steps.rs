@@ -1,7 +1,8 @@
 //! Who can take a step, since when, and what the step under way has touched so far.
 
 use super::{Access, Actor, Footprint, Moment, Resource, Standing, Waiting};
-use crate::sim::operation::{Op, OpId, Owner, Pending, Stage};
+use crate::sim::fingerprint::{hash, mix};
+use crate::sim::operation::{Op, OpId, Outcome, Owner, Pending, Ret, Stage};
 use crate::sim::state::{Choice, Phase, State, Task, TaskId};
 use crate::world::Kinds;
 
@@ -79,29 +80,46 @@ impl State {
 
     /// How a task looks whether something that it waits for has ended. If it has, the task does not begin what it would have waited for
     /// beside that (`select`), and nobody sees that it would have. So the order is taken to matter until the task has been seen to wait
-    /// there for nothing else. *There* is the operation of that number: what a task does may depend on what it has seen, and then one
-    /// execution says nothing about another; nobody looks so closely.
+    /// there for nothing else, after the same operations with the same results.
     pub(crate) fn access_of_end(&self, task: TaskId, has_ended: bool) -> Access {
-        let Task { pid, birth, announced, .. } = self.tasks[task as usize];
-        let waits_alone = || self.waits_alone.contains(&(pid, birth, announced));
+        let Task { pid, birth, announced, told, .. } = self.tasks[task as usize];
+        let waits_alone = || self.waits_alone.contains(&(pid, birth, announced, told));
         if !has_ended || self.footprint.is_none() || waits_alone() { Access::Await } else { Access::Found }
     }
 
-    /// An operation of a task has come to its end: if it waited for an end and for nothing else, that is worth knowing.
+    /// An operation of a task has come to its end: to what, and whether it waited for an end and for nothing else.
     pub(crate) fn note_how_it_waited(&mut self, task: TaskId, id: OpId) {
-        let Some(Pending { op, seq, .. }) = self.pending(id) else { return };
+        let Some(Pending { op, seq, outcome, .. }) = self.pending(id) else { return };
+        let outcome = hash(outcome);
         let (first, group) = match *op {
             Op::Join { group: 0, .. } | Op::Wait { .. } => (*seq, None),
             Op::Join { group, .. } => (group - 1, Some(group)),
-            _ => return,
+            _ => return self.note_what_was_told(task, outcome),
         };
         let belongs = |other: OpId| match self.pending(other) {
             Some(&Pending { op: Op::Join { group: other, .. }, .. }) if group.is_some() => Some(other) == group,
             _ => other == id,
         };
         if self.ops_of(task).all(belongs) {
-            let Task { pid, birth, .. } = self.tasks[task as usize];
-            self.waits_alone.insert((pid, birth, first));
+            let Task { pid, birth, told, .. } = self.tasks[task as usize];
+            self.waits_alone.insert((pid, birth, first, told));
+        }
+        // In which order those of a group have ended it is not told.
+        if group.is_none() {
+            self.note_what_was_told(task, outcome);
+        }
+    }
+
+    /// An operation of a task has come to what has that hash.
+    fn note_what_was_told(&mut self, task: TaskId, outcome: u64) {
+        let told = &mut self.tasks[task as usize].told;
+        *told = mix(*told, outcome);
+    }
+
+    /// The same of one that was done at its announcement.
+    pub(crate) fn note_what_was_found(&mut self, task: TaskId, ret: &Ret) {
+        if self.footprint.is_some() {
+            self.note_what_was_told(task, hash(&Outcome::Ok(ret.clone())));
         }
     }
 
