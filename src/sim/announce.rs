@@ -311,8 +311,8 @@ impl State {
             let alone = self.ops_of(task_id).count() == 1;
             self.touch(Resource::Task(task_id), if alone { Access::Add } else { Access::Write });
             self.note_cause(task_id);
-            self.note_how_it_waited(task_id, id);
         }
+        self.note_how_it_waited(task_id, id);
         let task = &mut self.tasks[task_id as usize];
         if task.occupied == Some(id) {
             task.occupied = None;

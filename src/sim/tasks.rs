@@ -69,7 +69,7 @@ pub(crate) struct Task {
     pub(crate) forgetting: Forgetting,
     /// Hash of all results that it has seen and not forgotten: with the machine's state, it determines what the task does next.
     pub(crate) past: u64,
-    /// The same of those that its operations came to, whatever it has forgotten; kept where it is noted what steps touch.
+    /// The same of those that its operations came to, whatever it has forgotten; kept where somebody asks what steps touch.
     pub(crate) told: u64,
     pub(crate) completed: bool,
     /// Once it has completed, until somebody takes its value.

@@ -88,7 +88,11 @@ impl State {
     }
 
     /// An operation of a task has come to its end: to what, and whether it waited for an end and for nothing else.
+    #[inline]
     pub(crate) fn note_how_it_waited(&mut self, task: TaskId, id: OpId) {
+        if !self.notes_results() {
+            return;
+        }
         let Some(Pending { op, seq, outcome, .. }) = self.pending(id) else { return };
         let outcome = hash(outcome);
         let (first, group) = match *op {
@@ -118,9 +122,14 @@ impl State {
 
     /// The same of one that was done at its announcement.
     pub(crate) fn note_what_was_found(&mut self, task: TaskId, ret: &Ret) {
-        if self.footprint.is_some() {
+        if self.notes_results() {
             self.note_what_was_told(task, hash(&Outcome::Ok(ret.clone())));
         }
+    }
+
+    /// Whether somebody asks what steps touch, or will later in this execution: a search that remembers asks from its last node on.
+    fn notes_results(&self) -> bool {
+        self.footprint.is_some() || self.remember
     }
 
     /// Before a choice is taken: what it touches by itself.
