@@ -162,10 +162,10 @@ impl Dfs {
         let mut left: SmallVec<[u32; 8]> =
             (0..of as u32).rev().filter(|&at| !sleeps(&asleep, offered[at as usize])).collect();
         if let Some(seen) = &mut self.seen {
-            match state.fingerprint_and_names() {
+            match state.fingerprint_and_naming() {
                 None => self.seen = None,
-                Some((fingerprint, names)) => {
-                    let called = |actor| state.called(actor, &names);
+                Some((fingerprint, naming)) => {
+                    let called = |actor| state.called(actor, &naming);
                     let mut sleepers: Vec<u64> = asleep.iter().map(|&(actor, _)| called(actor)).collect();
                     sleepers.sort_unstable();
                     if let Some(awake) = seen.come_to(fingerprint, &sleepers) {

@@ -122,7 +122,7 @@ fn author(pid: Pid, birth: u32, seq: u32) -> u64 {
 }
 
 /// What everybody is called in a fingerprint, and with whom those who are alike have changed places.
-pub(crate) struct Names {
+pub(crate) struct Naming {
     ranks: Ranks,
     labels: Labels,
 }
@@ -130,12 +130,12 @@ pub(crate) struct Names {
 impl State {
     /// Two independent 64-bit hashes of everything that can influence the future; `None` if an oracle does not tell its state.
     pub(crate) fn fingerprint(&self) -> Option<u128> {
-        Some(self.fingerprint_and_names()?.0)
+        Some(self.fingerprint_and_naming()?.0)
     }
 
     /// The same, and the same with whose turn it is, a task's or a process's.
     pub(crate) fn fingerprint_with_turn(&self, agent: Option<u64>) -> Option<(u128, u128)> {
-        let (fingerprint, Names { ranks, .. }) = self.fingerprint_and_names()?;
+        let (fingerprint, Naming { ranks, .. }) = self.fingerprint_and_naming()?;
         let turn = agent.map(|agent| match super::agent::place(agent) {
             (0, task) => self.name_of_task(task as TaskId, &ranks),
             (_, pid) => (ranks.of(pid as Pid), 0),
@@ -144,7 +144,7 @@ impl State {
     }
 
     /// The same, and what everybody is called in it.
-    pub(crate) fn fingerprint_and_names(&self) -> Option<(u128, Names)> {
+    pub(crate) fn fingerprint_and_naming(&self) -> Option<(u128, Naming)> {
         let by_path = self.kernel.names_by_path();
         let alike = self.ranks(&by_path).and_then(|ranks| self.renamed(by_path.clone(), ranks, false));
         let (ranks, labels, oracles) = match alike {
@@ -160,11 +160,11 @@ impl State {
         }
         self.kernel.feed_fingerprint(&labels, &ranks, &mut state);
         self.feed_fingerprint(&ranks, &mut state);
-        Some((state.wide(), Names { ranks, labels }))
+        Some((state.wide(), Naming { ranks, labels }))
     }
 
     /// What somebody who could go on is called: the same wherever a state has the same fingerprint, and different from everybody else there.
-    pub(crate) fn called(&self, actor: Actor, Names { ranks, labels }: &Names) -> u64 {
+    pub(crate) fn called(&self, actor: Actor, Naming { ranks, labels }: &Naming) -> u64 {
         let operation =
             |task: TaskId, seq| (self.name_of_task(task, ranks), seq - self.tasks[task as usize].forgetting.operations);
         match actor {
