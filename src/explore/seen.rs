@@ -2,6 +2,10 @@
 //!
 //! Whoever sleeps at a state was tried before it, and need not be tried from it: see [`Dfs`](super::dfs::Dfs). Another path may come to the
 //! same state with fewer of them asleep. Then those are made up for, and only those.
+//!
+//! That is what the proof wants (see there). Where states never come again below themselves, a depth-first search misses none without it:
+//! whoever sleeps has been tried from a state that is done with. They come again in loops that are [`keeping`](crate::world::Files::keeping)
+//! something, and for those there is no such argument; no program is known that needs it, of 41,362 random ones none did.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
