@@ -21,8 +21,9 @@ const SCHEDULES: u64 = 3_000_000;
 /// And no longer than this for one case: what is not covered by then is said not to be.
 const PATIENCE: Duration = Duration::from_secs(45);
 
-/// But for this one, the largest that is covered to the last schedule: a million executions, which a slow machine has to be given.
-const LARGEST: (&str, Duration) = ("shard-lock/sound processes=2,tasks=2", Duration::from_secs(420));
+/// But for these, the largest that are covered to the last schedule: half a million executions, which a slow machine has to be given.
+const LARGEST: [&str; 2] = ["shard-lock/sound processes=2,tasks=2", "nested-builds/sound permits=2,inputs=2,depth=3"];
+const LONG: Duration = Duration::from_secs(300);
 
 /// And of a large one in the usual run: `flockstep check` explores more of them.
 const ENOUGH: Enough = Enough { schedules: 20, steps: 1_000_000 };
@@ -34,7 +35,7 @@ fn check(case: &Case, rows: &Rows) -> Result<(), Failed> {
     let sound = case.expected == Expected::Upheld;
     let name = format!("{} {}", case.scenario.name(), case.scenario.case_name());
     let strategy = if cfg!(feature = "exhaustive") && sound {
-        Strategy::dfs(SCHEDULES).time_limit(if name == LARGEST.0 { LARGEST.1 } else { PATIENCE })
+        Strategy::dfs(SCHEDULES).time_limit(if LARGEST.contains(&&*name) { LONG } else { PATIENCE })
     } else {
         Strategy { enough: Some(ENOUGH), ..Strategy::default() }
     };
