@@ -21,7 +21,6 @@ use crate::explore::{
 };
 use crate::oracle::ViolationKind;
 use crate::scenario::Scenario;
-#[cfg(feature = "shuttle")]
 use crate::sim::{End, Machine, Plan, State, panic_text};
 
 /// Executions between two looks at the clock and at whoever may interrupt.
