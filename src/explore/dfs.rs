@@ -13,11 +13,10 @@
 //! 1032, 1996). Who sleeps at a state is remembered under names that are the same on every path to it, and so follow who has
 //! changed places where processes or tasks are [alike](crate::Scenario::alike).
 
-use std::sync::Arc;
-
 use smallvec::SmallVec;
 
-use super::seen::Seen;
+use super::seen::{Called, Seen};
+use super::sleep::Sleep;
 use crate::sim::depend::{Actor, Footprint, Standing};
 use crate::sim::{Chooser, State};
 
@@ -36,14 +35,12 @@ struct Node {
     /// Those that are left to be tried, by position; the next one is the last.
     left: SmallVec<[u32; 8]>,
     /// Those that were tried, here or at a node before this one with nothing after it that depended on them, and what they touch.
-    asleep: Vec<Sleeper>,
+    asleep: Sleep,
     /// What the step touches that is taken now,
     footprint: Footprint,
     /// and what it touches whatever values it chooses, as far as they have been tried.
     touched: Footprint,
 }
-
-type Sleeper = (Actor, Arc<Footprint>);
 
 /// The search, from one execution to the next.
 pub(crate) struct Dfs {
@@ -113,7 +110,7 @@ impl Dfs {
             match self.nodes.last_mut().filter(|node| node.at == last) {
                 Some(node) => {
                     let tried = node.offered[decision.taken as usize];
-                    node.asleep.push((tried, Arc::new(std::mem::take(&mut node.touched))));
+                    node.asleep.add(tried, std::mem::take(&mut node.touched));
                     if let Some(next) = node.left.pop() {
                         decision.taken = next;
                         return true;
@@ -153,46 +150,45 @@ impl Dfs {
 
     /// A point that has not been on the tape: whom to try there. `false` if nobody is left to be tried.
     fn come_to_a_node(&mut self, state: &State) -> bool {
+        let mut asleep = self.nodes.last().map_or_else(Sleep::default, |last| last.asleep.after(&last.footprint));
+        let made_up_for = self.come_to_a_state(state, &mut asleep);
+        if made_up_for.as_ref().is_some_and(Vec::is_empty) {
+            return false;
+        }
         let of = state.choice_count();
         let offered: SmallVec<[Actor; 8]> = (0..of).map(|at| state.actor(state.choice(at))).collect();
-        let mut asleep: Vec<Sleeper> = self.nodes.last().map_or_else(Vec::new, |last| {
-            last.asleep.iter().filter(|(_, touched)| touched.commutes(&last.footprint)).cloned().collect()
-        });
-        let sleeps = |asleep: &[Sleeper], actor| asleep.iter().any(|(other, _)| *other == actor);
-        let mut left: SmallVec<[u32; 8]> =
-            (0..of as u32).rev().filter(|&at| !sleeps(&asleep, offered[at as usize])).collect();
-        if let Some(seen) = &mut self.seen {
-            match state.fingerprint_and_naming() {
-                None => self.seen = None,
-                Some((fingerprint, naming)) => {
-                    let called = |actor| state.called(actor, &naming);
-                    let mut sleepers: Vec<u64> = asleep.iter().map(|&(actor, _)| called(actor)).collect();
-                    sleepers.sort_unstable();
-                    if let Some(awake) = seen.come_to(fingerprint, &sleepers) {
-                        left.clear();
-                        if awake.is_empty() {
-                            return false;
-                        }
-                        // In the branches that are made up for, only those sleep who need not be made up for.
-                        let still = seen.asleep_at(fingerprint);
-                        asleep.retain(|&(actor, _)| still.contains(&called(actor)));
-                        left.extend((0..of as u32).rev().filter(|&at| awake.contains(&called(offered[at as usize]))));
-                    }
-                }
-            }
-        }
+        let is_left = |at: &u32| match (&made_up_for, offered[*at as usize]) {
+            (Some(awake), actor) => awake.contains(&actor),
+            (None, actor) => !asleep.has(actor),
+        };
+        let mut left: SmallVec<[u32; 8]> = (0..of as u32).rev().filter(is_left).collect();
         let Some(first) = left.pop() else { return false };
         let at = self.tape.len();
         self.tape.push(Decision { taken: first, of: of as u32 });
-        self.nodes.push(Node {
-            at,
-            offered,
-            left,
-            asleep,
-            footprint: Footprint::default(),
-            touched: Footprint::default(),
-        });
+        let (footprint, touched) = Default::default();
+        self.nodes.push(Node { at, offered, left, asleep, footprint, touched });
         true
+    }
+
+    /// If that state has been come to before: who is to be tried now, and only those sleep from now on who slept each time. `None` if it is
+    /// new, or if there is no cache.
+    fn come_to_a_state(&mut self, state: &State, asleep: &mut Sleep) -> Option<Vec<Actor>> {
+        let seen = self.seen.as_mut()?;
+        let Some((fingerprint, naming)) = state.fingerprint_and_naming() else {
+            self.seen = None;
+            return None;
+        };
+        let called = |actor| state.called(actor, &naming);
+        let mut sleepers: Vec<Called> = asleep.actors().map(called).collect();
+        sleepers.sort_unstable();
+        let awake = seen.come_to(fingerprint, &sleepers)?;
+        if awake.is_empty() {
+            return Some(Vec::new()); // the usual case
+        }
+        let still = seen.asleep_at(fingerprint);
+        asleep.retain(|actor| still.contains(&called(actor)));
+        let offered = (0..state.choice_count()).map(|at| state.actor(state.choice(at)));
+        Some(offered.filter(|&actor| awake.contains(&called(actor))).collect())
     }
 }
 

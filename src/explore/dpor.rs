@@ -20,6 +20,7 @@
 
 use smallvec::SmallVec;
 
+use super::sleep::Sleep;
 use super::swap::Pair;
 use crate::sim::depend::{Actor, Footprint, Moment, Relation, Standing, Waiting};
 use crate::sim::{Chooser, State, TaskId};
@@ -58,12 +59,10 @@ struct Value {
 #[derive(Debug)]
 struct Node {
     offered: Vec<Actor>,
-    /// Tried at a node before this one, and nothing has depended on them since.
-    sleep: Vec<(Actor, Footprint)>,
+    /// Tried here, or at a node before this one and nothing has depended on them since.
+    asleep: Sleep,
     /// To be tried.
     backtrack: Vec<Actor>,
-    /// Tried, and what they touched.
-    done: Vec<(Actor, Footprint)>,
     /// Taken in this execution.
     chosen: Actor,
     /// When it came to be.
@@ -138,11 +137,8 @@ impl Dpor {
     }
 
     fn node(&self, standing: &impl Standing, offered: Vec<Actor>) -> Option<Node> {
-        let sleep: Vec<(Actor, Footprint)> = self.stack.last().map_or_else(Vec::new, |parent| {
-            let tried = parent.sleep.iter().chain(&parent.done);
-            tried.filter(|(_, footprint)| footprint.commutes(&parent.footprint)).cloned().collect()
-        });
-        let awake = |actor: &&Actor| sleep.iter().all(|(asleep, _)| asleep != *actor);
+        let asleep = self.stack.last().map_or_else(Sleep::default, |parent| parent.asleep.after(&parent.footprint));
+        let awake = |actor: &&Actor| !asleep.has(**actor);
         let chosen = *offered.iter().filter(awake).min_by_key(|actor| actor.is_fault())?;
         let at_rest = standing.is_at_rest();
         // What need not happen, or happens when nothing else does, is tried wherever it can.
@@ -150,9 +146,8 @@ impl Dpor {
             offered.iter().copied().filter(|&actor| actor == chosen || actor.is_fault() || at_rest).collect();
         Some(Node {
             offered,
-            sleep,
+            asleep,
             backtrack,
-            done: Vec::new(),
             chosen,
             born: Moment::default(),
             values: Vec::new(),
@@ -330,10 +325,8 @@ impl Dpor {
                 }
                 node.values.pop();
             }
-            node.done.push((node.chosen, std::mem::take(&mut node.touched)));
-            let Node { backtrack, done, sleep, .. } = node;
-            let tried = |actor: &Actor| done.iter().chain(&*sleep).any(|(other, _)| other == actor);
-            if let Some(&next) = backtrack.iter().find(|&actor| !tried(actor)) {
+            node.asleep.add(node.chosen, std::mem::take(&mut node.touched));
+            if let Some(&next) = node.backtrack.iter().find(|&&actor| !node.asleep.has(actor)) {
                 node.chosen = next;
                 self.known = self.stack.len();
                 return true;

@@ -17,6 +17,7 @@ mod run;
 mod sample;
 mod seen;
 mod shrink;
+mod sleep;
 mod stopwatch;
 mod strategy;
 mod subtrees;

@@ -19,8 +19,8 @@ pub(super) struct Seen {
     /// the set of those who have not been tried there.
     states: BTreeMap<u128, u32>,
     /// Sets by number, each in ascending order. Many states have the same one; the first is the empty one.
-    sets: Vec<Arc<[u64]>>,
-    numbers: BTreeMap<Arc<[u64]>, u32>,
+    sets: Vec<Arc<[Called]>>,
+    numbers: BTreeMap<Arc<[Called]>, u32>,
     /// How much those take.
     bytes: u64,
 }
