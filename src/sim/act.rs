@@ -3,7 +3,7 @@
 use super::depend::{Access, Resource};
 use super::kernel::Ino;
 use super::operation::{Large, Op, OpId, Owner, Pending, Ret, Stage};
-use super::state::{Phase, State, TaskId, Time};
+use super::state::{State, Task, TaskId, Time};
 use crate::world::{Kinds, LockMode, Thread, What};
 
 impl State {
@@ -14,10 +14,9 @@ impl State {
         match *op {
             // Those that are waited for together have been looked at together.
             Op::Join { task, group: 0 } => {
-                self.touch(Resource::End(task), self.access_of_end(id, self.has_ended(task)));
-                let joined = &self.tasks[task as usize];
-                let (ended, past) = (joined.phase == Phase::Finished, joined.past);
-                let completed = joined.completed;
+                let ended = self.has_ended(task);
+                self.touch(Resource::End(task), self.access_of_end(id, ended));
+                let Task { past, completed, .. } = self.tasks[task as usize];
                 ended.then(|| {
                     self.remember_value(id, past);
                     self.remember_value(id, completed.into());

@@ -32,11 +32,13 @@ impl State {
     pub(crate) fn new_task(&mut self, pid: Pid, name: Arc<str>, thread: Thread, job: Box<dyn Job>) -> TaskId {
         // A section runs for the task that gave it away: it starts with that task's past.
         let parent = self.current;
-        let past = parent.map_or(0, |parent| self.tasks[parent as usize].past);
+        let (past, told) = parent.map_or((0, 0), |parent| {
+            let Task { past, told, .. } = self.tasks[parent as usize];
+            (past, told)
+        });
         let home = self.vacant_slot();
         let (label, alike) = (self.new_label(pid, thread), self.class_of_task(&name, past, thread, &*job));
-        let id = self.tasks.add(Spawned { pid, name, parent, thread, home, past, label, alike });
-        self.tasks[id as usize].told = self.tasks[parent.unwrap_or(id) as usize].told;
+        let id = self.tasks.add(Spawned { pid, name, parent, thread, home, past, told, label, alike });
         self.note_cause(id);
         self.fresh.push((id, job));
         if !self.acts(pid) {

@@ -1,5 +1,5 @@
-//! What a task is, and the tasks of an execution, by number. Their slots are kept for those of the next one, with all that is allocated in them: a task is a
-//! few hundred bytes, and to put each together on the stack and move it here took as long as to poll it.
+//! What a task is, and the tasks of an execution, by number. Their slots are kept for those of the next one, with all that is allocated
+//! in them: a task is a few hundred bytes, and to put each together on the stack and move it here took as long as to poll it.
 
 use std::ops::{Deref, DerefMut, Index, IndexMut};
 use std::sync::Arc;
@@ -100,6 +100,7 @@ pub(crate) struct Spawned {
     pub(crate) thread: Thread,
     pub(crate) home: u32,
     pub(crate) past: u64,
+    pub(crate) told: u64,
     pub(crate) label: Label,
     pub(crate) alike: Option<u64>,
 }
@@ -158,7 +159,7 @@ impl IndexMut<usize> for Tasks {
 
 impl Task {
     fn new(spawned: Spawned) -> Task {
-        let Spawned { pid, name, parent, thread, home, past, label, alike } = spawned;
+        let Spawned { pid, name, parent, thread, home, past, told, label, alike } = spawned;
         Task {
             pid,
             name,
@@ -181,7 +182,7 @@ impl Task {
             announced: 0,
             forgetting: Default::default(),
             past,
-            told: 0,
+            told,
             completed: false,
             job: None,
             is_detached: false,
@@ -228,7 +229,7 @@ impl Task {
             *name = spawned.name;
         }
         (*pid, *parent, *thread) = (spawned.pid, spawned.parent, spawned.thread);
-        (*home, *past, *told) = (spawned.home, spawned.past, 0);
+        (*home, *past, *told) = (spawned.home, spawned.past, spawned.told);
         (*label, *alike, *began_with, *is_settled) = (spawned.label, spawned.alike, None, false);
         (*birth, *phase, *has_thread, *occupied) = (0, Phase::Queued, false, None);
         (*has_deferred, *poll_again, *aborting) = (false, false, false);
