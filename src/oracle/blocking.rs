@@ -4,8 +4,8 @@
 //! polled again. With more workers than such waiters it ends well, so it passes every test on a large machine; that this schedule got
 //! away with it does not make it less of a bug.
 //!
-//! It asks the machine which tasks own a thread, because no event tells of an await: of a recording, where the tasks are threads, it
-//! has nothing to say.
+//! It asks the machine which tasks own a thread, and is told when one that holds a lock gives its thread up or gets one: so it does not
+//! matter who came first, the one that blocks or the one that awaits. Of a recording, where the tasks are threads, it has nothing to say.
 
 use std::sync::Arc;
 
@@ -98,7 +98,7 @@ impl Oracle for BlockingWhileHeld {
         "no blocking while held"
     }
     fn kinds(&self) -> Kinds {
-        Kinds::LOCKS | Kinds::PROCESSES | Kinds::TASK_ENDS
+        Kinds::LOCKS | Kinds::PROCESSES | Kinds::TASK_ENDS | Kinds::AWAITS
     }
     fn attends(&self) -> Option<Kinds> {
         // Unless somebody blocks, nobody does while somebody else holds something; one lock shows that it is watched.

@@ -73,6 +73,11 @@ impl Judges {
         self.kinds.contains(Kinds::LOCKS)
     }
 
+    /// Whether a task is known to hold a lock.
+    pub(crate) fn is_holder(&self, task: u32) -> bool {
+        self.follow_locks() && self.locks.iter().any(|held| held.by == Some(task))
+    }
+
     /// Forgets the last execution.
     pub(crate) fn begin(&mut self) {
         self.violation = None;

@@ -77,11 +77,10 @@ impl State {
         let task = &mut self.tasks[id as usize];
         let host = &mut self.hosts[task.pid as usize];
         if task.has_thread || task.thread == Thread::Own {
-            task.has_thread = true;
+            // It has kept it, or has one of its own.
         } else if host.worker_tasks <= host.workers {
             debug_assert!(host.idle > 0, "fewer tasks than workers, and none is idle");
             host.idle -= 1;
-            task.has_thread = true;
         } else {
             (task.phase, task.in_line_since) = (Phase::Ready, now);
             host.ready.push(id);
@@ -91,9 +90,28 @@ impl State {
             return;
         }
         let pid = task.pid;
+        self.give_thread(id);
+        self.touch(Resource::Workers(pid), Access::Add);
+    }
+
+    /// A task has its thread and will be polled.
+    #[inline(always)]
+    fn give_thread(&mut self, id: TaskId) {
+        let task = &mut self.tasks[id as usize];
+        let had_none = !std::mem::replace(&mut task.has_thread, true);
         task.phase = Phase::Scheduled;
         self.run_queue.push_back(id);
-        self.touch(Resource::Workers(pid), Access::Add);
+        if had_none {
+            self.tell_of_holder(id, What::Resumed);
+        }
+    }
+
+    /// Tells what has become of a task that holds a lock; of others nobody needs to know.
+    #[inline(always)]
+    fn tell_of_holder(&mut self, id: TaskId, what: What) {
+        if self.wants(Kinds::AWAITS) && self.judges.is_holder(id) {
+            self.emit(self.tasks[id as usize].pid, Some(id), what);
+        }
     }
 
     /// Keeps the list of processes that could resume a task.
@@ -114,9 +132,7 @@ impl State {
         {
             let id = host.ready.remove(0);
             host.idle -= 1;
-            let task = &mut self.tasks[id as usize];
-            (task.has_thread, task.phase) = (true, Phase::Scheduled);
-            self.run_queue.push_back(id);
+            self.give_thread(id);
             self.touch(Resource::Workers(pid), Access::Write);
             self.touch(Resource::Task(id), Access::Write);
             self.spare(id);
@@ -136,9 +152,8 @@ impl State {
         let host = &mut self.hosts[task.pid as usize];
         host.ready.retain(|&other| other != id);
         host.idle -= 1;
-        (task.has_thread, task.phase) = (true, Phase::Scheduled);
-        self.run_queue.push_back(id);
         let pid = task.pid;
+        self.give_thread(id);
         self.feed(pid);
     }
 
@@ -191,14 +206,12 @@ impl State {
     /// Idle blocking threads take what has been in the queue longest.
     fn serve_pool(&mut self, pid: Pid) {
         self.touch_scarce_threads(pid);
-        let host = &mut self.hosts[pid as usize];
-        while host.pool_idle > 0
+        while let host = &mut self.hosts[pid as usize]
+            && host.pool_idle > 0
             && let Some(id) = host.pool_queue.pop_front()
         {
             host.pool_idle -= 1;
-            let task = &mut self.tasks[id as usize];
-            (task.has_thread, task.phase) = (true, Phase::Scheduled);
-            self.run_queue.push_back(id);
+            self.give_thread(id);
         }
     }
 
@@ -269,6 +282,7 @@ impl State {
         } else if task.thread == Thread::Worker {
             let pid = task.pid;
             self.give_thread_up(id);
+            self.tell_of_holder(id, What::Suspended);
             if self.hosts[pid as usize].ending.is_some() {
                 self.doom(id);
             }

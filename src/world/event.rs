@@ -60,10 +60,12 @@ impl Kinds {
     pub const FAILURES: Kinds = Kinds(1 << 8);
     /// Time passed, a choice was made, attributes were looked at.
     pub const OTHER: Kinds = Kinds(1 << 9);
+    /// Tasks that hold locks give their threads up, and get threads again.
+    pub const AWAITS: Kinds = Kinds(1 << 17);
     /// Every kind.
     pub const ALL: Kinds = Kinds((1 << Self::PARTS) - 1);
     /// How many parts of kinds there are.
-    pub(crate) const PARTS: usize = 17;
+    pub(crate) const PARTS: usize = 18;
 
     // Parts of the kinds of which most events are, for those who [attend](crate::Oracle::attends) to less than a kind.
     /// `LockWait`.
@@ -198,6 +200,10 @@ pub enum What {
     TaskStarted { name: Arc<str>, thread: Thread, parent: Option<u32> },
     /// It ended, or was dropped.
     TaskEnded { completed: bool },
+    /// A task that holds a lock has given its worker thread up: it awaits something.
+    Suspended,
+    /// It has one again.
+    Resumed,
 
     /// Permits were granted.
     Acquired { name: Arc<str>, permits: u32 },
@@ -242,6 +248,7 @@ impl What {
             Started { .. } | Forked { .. } | Ending { .. } | Ended { .. } => Kinds::PROCESSES,
             TaskStarted { .. } => Kinds::TASK_STARTS,
             TaskEnded { .. } => Kinds::TASK_ENDS,
+            Suspended | Resumed => Kinds::AWAITS,
             Acquired { .. } | Released { .. } | MutexLocked { .. } | MutexUnlocked { .. } => Kinds::MEMORY,
             Notified { .. } => Kinds::MEMORY,
             Entered { .. } | Left { .. } | Note { .. } => Kinds::REMARKS,
@@ -319,6 +326,8 @@ impl fmt::Display for What {
                 write!(f, "starts {on} {name}")
             }
             TaskEnded { completed } => f.write_str(if *completed { "is done" } else { "is dropped" }),
+            Suspended => f.write_str("is suspended with a lock in its hands"),
+            Resumed => f.write_str("has a thread again, and still the lock"),
             Acquired { name, permits } => write!(f, "has {permits} of {name}"),
             Released { name, permits } => write!(f, "gives {permits} of {name} back"),
             MutexLocked { name } => write!(f, "locks mutex {name}"),
