@@ -46,6 +46,8 @@ impl State {
             Op::Flock { fd, mode, .. } => {
                 let (inode, could) = self.kernel.lock_asked_by(pid, fd, mode, task);
                 self.watch_inode(id, inode);
+                // Whoever wants to know of waits is told of this one as soon as somebody else is faster, and is not if that was before.
+                self.touch_whoever_hears_of(Kinds::LOCK_WAITS);
                 if could { self.enable(id) } else { self.lock_waits(id, pid, task, fd, mode) }
             }
             Op::Read { fd, .. } | Op::Write { fd, .. } => {

@@ -335,9 +335,7 @@ impl State {
     /// To whoever watches for that kind.
     #[inline(never)]
     fn pass_on(&mut self, kind: Kinds, event: &Event) {
-        if self.footprint.is_some() {
-            self.touch_oracles(kind);
-        }
+        self.touch_whoever_hears_of(kind);
         self.judges.tell(kind, event, &self.kernel, &self.hosts, &self.tasks, self.clock);
     }
 

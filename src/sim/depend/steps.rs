@@ -192,9 +192,17 @@ impl State {
         footprint
     }
 
+    /// Something is done because of which others may tell of an event of these kinds.
+    #[inline]
+    pub(crate) fn touch_whoever_hears_of(&mut self, kind: Kinds) {
+        if self.footprint.is_some() {
+            self.touch_oracles(kind);
+        }
+    }
+
     /// An event of these kinds was told: whoever remembers it is touched.
     #[cold]
-    pub(crate) fn touch_oracles(&mut self, kind: Kinds) {
+    fn touch_oracles(&mut self, kind: Kinds) {
         // Who looks at one half may look at what the other one has changed: how many are open.
         let halves = [Kinds::DESCRIPTORS, Kinds::TASKS, Kinds::LIVES];
         let kind = halves.into_iter().filter(|whole| whole.meets(kind)).fold(kind, |kind, whole| kind | whole);
