@@ -3,6 +3,7 @@
 mod alike;
 mod programs;
 mod tasks;
+mod watched;
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};

@@ -70,6 +70,11 @@ pub(super) enum Step {
     Either(Box<Step>, Box<Step>),
     /// One after the other; what the first one said is forgotten.
     Forget(Box<Step>, Box<Step>),
+    /// A region of that kind, until it is left.
+    Enter(&'static str),
+    Leave,
+    /// A remark of that kind on that.
+    Note(&'static str, &'static str),
 }
 
 pub(super) struct Dice(pub(super) u64);
@@ -81,8 +86,8 @@ impl Dice {
         self.0 ^= self.0 << 17;
         ((self.0 >> 33) as usize) % n
     }
-    pub(super) fn of<T: Copy>(&mut self, all: &[T]) -> T {
-        all[self.below(all.len())]
+    pub(super) fn of<T: Clone>(&mut self, all: &[T]) -> T {
+        all[self.below(all.len())].clone()
     }
 }
 
@@ -214,15 +219,15 @@ fn without_abort(step: &mut Step) {
 /// A program: the tasks of each process, the first being its first.
 #[derive(Clone, Debug)]
 pub(super) struct Program {
-    processes: Vec<Vec<Vec<Step>>>,
-    workers: u32,
-    pool: u32,
-    nofile: u32,
-    kill: bool,
-    cancel: bool,
-    expire: bool,
+    pub(super) processes: Vec<Vec<Vec<Step>>>,
+    pub(super) workers: u32,
+    pub(super) pool: u32,
+    pub(super) nofile: u32,
+    pub(super) kill: bool,
+    pub(super) cancel: bool,
+    pub(super) expire: bool,
     /// On a ground that may lose one.
-    lose: bool,
+    pub(super) lose: bool,
     pub(super) quirk: Option<Quirk>,
 }
 
@@ -290,7 +295,7 @@ pub(super) enum Outcome {
 
 pub(super) fn outcome(program: &Program, method: Method, at_most: u64) -> (Outcome, u64) {
     let (logs, ends) = (Logs::default(), Arc::new(Mutex::new(BTreeSet::new())));
-    let scene = scene(program, &logs, &ends);
+    let scene = noting(scene(program, &logs), &logs, &ends, true);
     let found = scene.explore(Strategy { method, ..Strategy::exhaustive() }.schedules(at_most));
     let outcome = match found.verdict {
         Verdict::Upheld { exhaustive: true, .. } => Outcome::Ends(std::mem::take(&mut *ends.lock().unwrap())),
@@ -300,7 +305,7 @@ pub(super) fn outcome(program: &Program, method: Method, at_most: u64) -> (Outco
     (outcome, found.executions)
 }
 
-fn scene(program: &Program, logs: &Logs, ends: &Arc<Mutex<BTreeSet<String>>>) -> Scenario {
+pub(super) fn scene(program: &Program, logs: &Logs) -> Scenario {
     let mut scene = scenario("random")
         .ground(if program.lose { Ground::Nfs } else { Ground::default() })
         .tasks_share_nothing()
@@ -372,7 +377,7 @@ fn scene(program: &Program, logs: &Logs, ends: &Arc<Mutex<BTreeSet<String>>>) ->
     if program.expire {
         scene = scene.timeouts(1);
     }
-    noting(scene, logs, ends, true)
+    scene
 }
 
 /// Notes what executions come to, with or without who said what.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use flockstep::SimWorld;
 use flockstep::oracle::state_of;
-use flockstep::world::{Children, Clock, Command, Files, InProcess, Join, Locks, Tasks};
+use flockstep::world::{Children, Clock, Command, Files, InProcess, Join, Locks, Notes, Tasks};
 
 use super::programs::{Logs, Step};
 
@@ -34,12 +34,13 @@ struct Own {
     permits: Vec<<SimWorld as InProcess>::Permit>,
     guard: Option<<SimWorld as InProcess>::Guard<()>>,
     thread_guard: Option<<SimWorld as InProcess>::ThreadGuard<()>>,
+    region: Option<<SimWorld as Notes>::Region>,
 }
 
 impl Own {
     /// What is left of the steps so far: all that the next ones depend on.
     fn left(&self) -> u64 {
-        let held = (self.permits.len(), self.guard.is_some(), self.thread_guard.is_some());
+        let held = (self.permits.len(), self.guard.is_some(), self.thread_guard.is_some(), self.region.is_some());
         state_of((&self.slots, held)).expect("it is told")
     }
 }
@@ -217,6 +218,21 @@ async fn act(world: &SimWorld, shared: &Shared, own: &Mutex<Own>, step: &Step) -
             format!("{:?}", world.now())
         }
         Step::Choose => world.choose(2).await.to_string(),
+        Step::Enter(kind) => {
+            let region = world.region(kind, "k");
+            let old = own.lock().unwrap().region.replace(region);
+            drop(old);
+            "in".into()
+        }
+        Step::Leave => {
+            let region = own.lock().unwrap().region.take();
+            drop(region);
+            "out".into()
+        }
+        Step::Note(kind, subject) => {
+            world.note(kind, subject);
+            "noted".into()
+        }
         Step::Pool(_)
         | Step::Thread(_)
         | Step::Both(..)
