@@ -16,6 +16,7 @@ mod forgetting;
 #[cfg(feature = "loom")]
 mod gauge;
 mod ground;
+mod livelock;
 mod oracles;
 mod os;
 mod protocol;

@@ -117,6 +117,8 @@ pub(crate) struct Cheapest {
     seen: BTreeSet<u128>,
     /// The states alone, if they are counted.
     states: Option<BTreeSet<u128>>,
+    /// Those, with the turn, to which an execution came back that had been there.
+    rounds: BTreeSet<u128>,
     /// Nothing of so high a price is of interest.
     below: Option<Price>,
     /// What the execution that was last begun began with.
@@ -133,6 +135,7 @@ impl Cheapest {
             line_bytes: 0,
             seen: BTreeSet::new(),
             states: (order == Order::Bound).then(BTreeSet::new),
+            rounds: BTreeSet::new(),
             below: below.map(|cost| order.price(cost)),
             now: Price::default(),
         }
@@ -149,7 +152,8 @@ impl Cheapest {
         let Branch { tape, kept, then } = branch;
         self.line_bytes = self.line_bytes.saturating_sub(BRANCH_BYTES + tape_bytes(&tape));
         let known = tape[..kept].iter().copied().chain(then).collect();
-        Some(Trip { search: self, known, tape: Vec::new(), path: Path::default(), alternatives: Vec::new() })
+        let (tape, path, alternatives, states) = Default::default();
+        Some(Trip { search: self, known, tape, path, alternatives, states, came_round: false })
     }
 
     /// How many different states have been reached, if it keeps count.
@@ -189,6 +193,9 @@ pub(crate) struct Trip<'c> {
     path: Path,
     /// What else could be chosen, after how many choices, and at what price.
     alternatives: Vec<(Price, usize, u32)>,
+    /// The states that nobody had reached before, with the turn.
+    states: Vec<u128>,
+    came_round: bool,
 }
 
 impl Trip<'_> {
@@ -219,7 +226,13 @@ impl Trip<'_> {
         if let Some(states) = &mut self.search.states {
             states.insert(fingerprint);
         }
-        self.search.seen.insert(with_turn)
+        let new = self.search.seen.insert(with_turn);
+        if new {
+            self.states.push(with_turn);
+        } else if self.states.contains(&with_turn) {
+            self.came_round = self.search.rounds.insert(with_turn);
+        }
+        new
     }
 
     /// Goes on where nobody has been; `None` if others come first.
@@ -259,5 +272,8 @@ impl Chooser for Trip<'_> {
         };
         self.tape.push(value);
         value
+    }
+    fn came_round(&mut self) -> bool {
+        std::mem::take(&mut self.came_round)
     }
 }

@@ -90,7 +90,7 @@ pub(super) fn conclude_with(
     let verdict = match (first, &findings.cut) {
         (Some(First { at, violation, .. }), _) => {
             let mut machine = Machine::default();
-            let tape = findings.noted.iter().find(|noted| noted.at == at).map_or(&[][..], |noted| &noted.tape);
+            let tape = findings.noted.iter().rfind(|noted| noted.at == at).map_or(&[][..], |noted| &noted.tape);
             let evidence = findings.evidence();
             let pace = Pace { executions, pairs: findings.coverage.pairs().len() as u64, ..Pace::default() };
             let mut retrials = Retrials { scenario, strategy, machine: &mut machine, pace, progress };

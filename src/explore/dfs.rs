@@ -13,6 +13,8 @@
 //! 1032, 1996). Who sleeps at a state is remembered under names that are the same on every path to it, and so follow who has
 //! changed places where processes or tasks are [alike](crate::Scenario::alike).
 
+use std::collections::BTreeSet;
+
 use smallvec::SmallVec;
 
 use super::seen::{Called, Seen};
@@ -31,6 +33,8 @@ pub(crate) struct Decision {
 struct Node {
     /// Where the decision is on the tape.
     at: usize,
+    /// The state, if there is a cache.
+    state: Option<u128>,
     offered: SmallVec<[Actor; 8]>,
     /// Those that are left to be tried, by position; the next one is the last.
     left: SmallVec<[u32; 8]>,
@@ -57,6 +61,10 @@ pub(crate) struct Dfs {
     passed: usize,
     /// Unless an oracle does not tell its state.
     seen: Option<Seen>,
+    /// The state that this execution has come to last, and those to which one came back that had been there.
+    here: Option<u128>,
+    rounds: BTreeSet<u128>,
+    came_round: bool,
 }
 
 impl Dfs {
@@ -71,6 +79,9 @@ impl Dfs {
             nodes: Vec::new(),
             passed: 0,
             seen: cache.then(Seen::new),
+            here: None,
+            rounds: BTreeSet::new(),
+            came_round: false,
         }
     }
 
@@ -153,6 +164,8 @@ impl Dfs {
         let mut asleep = self.nodes.last().map_or_else(Sleep::default, |last| last.asleep.after(&last.footprint));
         let made_up_for = self.come_to_a_state(state, &mut asleep);
         if made_up_for.as_ref().is_some_and(Vec::is_empty) {
+            let round = self.here.filter(|_| self.nodes.iter().any(|node| node.state == self.here));
+            self.came_round = round.is_some_and(|state| self.rounds.insert(state));
             return false;
         }
         let of = state.choice_count();
@@ -166,7 +179,7 @@ impl Dfs {
         let at = self.tape.len();
         self.tape.push(Decision { taken: first, of: of as u32 });
         let (footprint, touched) = Default::default();
-        self.nodes.push(Node { at, offered, left, asleep, footprint, touched });
+        self.nodes.push(Node { at, state: self.here, offered, left, asleep, footprint, touched });
         true
     }
 
@@ -175,9 +188,10 @@ impl Dfs {
     fn come_to_a_state(&mut self, state: &State, asleep: &mut Sleep) -> Option<Vec<Actor>> {
         let seen = self.seen.as_mut()?;
         let Some((fingerprint, naming)) = state.fingerprint_and_naming() else {
-            self.seen = None;
+            (self.seen, self.here) = (None, None);
             return None;
         };
+        self.here = Some(fingerprint);
         let called = |actor| state.called(actor, &naming);
         let mut sleepers: Vec<Called> = asleep.actors().map(called).collect();
         sleepers.sort_unstable();
@@ -214,6 +228,9 @@ impl Chooser for Dfs {
         if self.reduces {
             self.harvest(state);
         }
+    }
+    fn came_round(&mut self) -> bool {
+        std::mem::take(&mut self.came_round)
     }
 }
 

@@ -156,7 +156,7 @@ impl Findings {
 
     /// Keeps the execution that broke a promise; its evidence has been kept.
     pub(crate) fn violate(&mut self, at: Position, violation: Violation, tape: &[u32]) {
-        if self.noted.last().is_none_or(|noted| noted.at != at) {
+        if self.noted.last().is_none_or(|noted| noted.at != at || noted.tape != tape) {
             self.noted.push(Noted { at, facts: Vec::new(), tape: tape.to_vec() });
         }
         (self.violated, self.violation) = (Some(at), Some(violation));

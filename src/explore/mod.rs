@@ -9,6 +9,7 @@ mod dpor;
 mod findings;
 mod join;
 mod key;
+mod livelock;
 mod part;
 mod replay;
 mod retell;

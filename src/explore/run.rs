@@ -100,7 +100,8 @@ pub(super) struct Run<'a> {
     pace: Pace,
     /// Executions and steps since the last look at the clock.
     unticked: (u64, u64),
-    tape: Vec<u32>,
+    /// What was chosen in the last execution.
+    pub(super) tape: Vec<u32>,
 }
 
 /// How an execution ended, for the exploration.
@@ -232,6 +233,11 @@ impl<'a> Run<'a> {
         if due && self.tick() { Then::Over } else { Then::Next }
     }
 
+    /// How many steps an execution may have that is drawn.
+    pub(super) fn sampled_steps_max(&self) -> u64 {
+        self.common.scenario.plan().steps_max
+    }
+
     /// Looks at the clock and at who may interrupt. Whether all is over.
     fn tick(&mut self) -> bool {
         let common = self.common;
@@ -327,7 +333,7 @@ impl<'a> Run<'a> {
             if until.is_done(found.tally.executions, found.tally.steps) {
                 return Ended::Count;
             }
-            if let Some(ended) = self.execute_searching(Position::Search(0, k), dpor, found) {
+            if let Some(ended) = self.execute_searching(Position::Search(0, k), dpor, until, found) {
                 return ended;
             }
             if cfg!(debug_assertions)
@@ -364,7 +370,7 @@ impl<'a> Run<'a> {
                     return ended;
                 }
                 let Some(mut trip) = search.next() else { break };
-                let ended = run.execute_searching(position(k), &mut trip, &mut searched);
+                let ended = run.execute_searching(position(k), &mut trip, until, &mut searched);
                 trip.end();
                 searched.bound = search.bound(ended.is_some());
                 if let Some(ended) = ended {
@@ -416,22 +422,40 @@ impl<'a> Run<'a> {
     }
 
     /// One execution of a search; how the search ended, if it did.
-    fn execute_searching(&mut self, at: Position, chooser: &mut impl Chooser, found: &mut Searched) -> Option<Ended> {
+    fn execute_searching(
+        &mut self,
+        at: Position,
+        chooser: &mut impl Chooser,
+        until: &Strategy,
+        found: &mut Searched,
+    ) -> Option<Ended> {
         let before = found.tally;
-        match self.execute(at, chooser, &mut found.tally) {
-            Then::Next => None,
-            Then::Over => Some(Ended::Over),
+        let violation = match self.execute(at, chooser, &mut found.tally) {
+            Then::Next if chooser.came_round() => self.cannot_end(at)?,
+            Then::Next => return None,
+            Then::Over => return Some(Ended::Over),
             // Somebody polls, and the search lets nobody else go on: only a fair scheduler comes to an end here. Given up, so it does not
             // count as tried.
             Then::Violated(violation) if violation.kind == ViolationKind::Endless => {
                 found.tally = before;
-                Some(Ended::Count)
+                return Some(self.has_no_end(until));
             }
-            Then::Violated(violation) => {
-                self.violated(at, violation);
-                Some(Ended::Over)
-            }
+            Then::Violated(violation) => violation,
+        };
+        self.violated(at, violation);
+        Some(Ended::Over)
+    }
+
+    /// How a search ends that has come to an execution without an end: all of it, unless there is something else to try.
+    fn has_no_end(&mut self, until: &Strategy) -> Ended {
+        if until.method == Method::Portfolio {
+            return Ended::Count;
         }
+        let steps = self.plan.steps_max;
+        self.cut(format!(
+            "a search cannot go on behind an execution of {steps} steps, as of somebody who polls alone,"
+        ));
+        Ended::Over
     }
 
     /// Searches what lies below the first decisions that `dfs` has fixed, the `nth` of all.
@@ -443,7 +467,7 @@ impl<'a> Run<'a> {
             if let Some(ended) = self.is_full(dfs.bytes(), until) {
                 return ended;
             }
-            if let Some(ended) = self.execute_searching(Position::Search(nth, k), dfs, found) {
+            if let Some(ended) = self.execute_searching(Position::Search(nth, k), dfs, until, found) {
                 return ended;
             }
             self.pace.explored = Some(dfs.explored());

@@ -87,6 +87,11 @@ pub(crate) trait Chooser {
     fn ended(&mut self, state: &State) {
         let _ = state;
     }
+    /// Whether it gave the execution up because that had come back to a state of its own, from which it could go round for ever. It says so
+    /// once of each such state.
+    fn came_round(&mut self) -> bool {
+        false
+    }
 }
 
 /// How an execution ended.
