@@ -1,9 +1,11 @@
 //! The executor model: workers, the blocking pool, several operations in one task, cancellation, time-outs.
 
+use std::pin::pin;
 use std::time::Duration;
 
 use flockstep::world::*;
-use flockstep::{Deadlock, Key, SimWorld, Strategy, Time, ViolationKind, scenario};
+use flockstep::{Deadlock, Key, Scenario, SimWorld, Strategy, Time, ViolationKind, scenario};
+use futures::poll;
 use futures::stream::{FuturesUnordered, StreamExt};
 
 async fn locked(world: &SimWorld, path: &str) -> Result<SimFileOf> {
@@ -173,6 +175,66 @@ fn a_value_that_nobody_takes_is_dropped() {
     unclaimed(false).explore(Strategy::exhaustive()).assert_exhausted();
     let kept = unclaimed(true).explore(Strategy::exhaustive());
     kept.assert_violated(ViolationKind::Deadlock(Deadlock::LockCycle));
+}
+
+/// How somebody looks for a value and waits for it if it is not there.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Look {
+    /// Once, and then waits.
+    Once,
+    /// The same, and gives up after a while.
+    WithDeadline,
+    /// Gets ready to wait, looks again, and waits.
+    Again,
+    /// Gets ready to wait before anybody else can look.
+    UnderTheLock,
+}
+
+fn looks(look: Look, one: bool) -> Scenario {
+    scenario("once map").process("p", move |world| async move {
+        let (value, filled) = (world.mutex("value", false), world.notify("filled"));
+        let (w, v, f) = (world.clone(), value.clone(), filled.clone());
+        let waiter = world.spawn("waiter", async move {
+            let guard = w.lock(&v).await;
+            if *guard {
+                return;
+            }
+            let mut notified = pin!(w.notified(&f));
+            if look == Look::UnderTheLock && poll!(&mut notified).is_ready() {
+                return;
+            }
+            drop(guard);
+            match look {
+                Look::Again if poll!(&mut notified).is_ready() || *w.lock(&v).await => {}
+                Look::WithDeadline => drop(timeout(&w, Some(Duration::from_secs(1)), notified).await),
+                _ => notified.await,
+            }
+        });
+        *world.lock(&value).await = true;
+        if one {
+            world.notify_one(&filled).await;
+        } else {
+            world.notify_all(&filled).await;
+        }
+        waiter.await.expect("nobody aborts it");
+    })
+}
+
+/// What was looked at may be different by the time that somebody stands in line (uv 3987). That both were one step hid every lost wake-up
+/// of somebody who looks right before he waits.
+#[test]
+fn who_looks_once_and_then_waits_misses_what_happens_in_between() {
+    for strategy in [Strategy::exhaustive(), Strategy::dpor(1_000), Strategy::random(100)] {
+        for look in [Look::Once, Look::WithDeadline] {
+            let found = looks(look, false).explore(strategy.clone());
+            found.assert_violated(ViolationKind::Deadlock(Deadlock::LostWakeUp));
+        }
+    }
+    for strategy in [Strategy::exhaustive(), Strategy::dpor(1_000)] {
+        for scene in [looks(Look::Again, false), looks(Look::UnderTheLock, false), looks(Look::Once, true)] {
+            scene.explore(strategy.clone()).assert_exhausted();
+        }
+    }
 }
 
 #[test]

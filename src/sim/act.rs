@@ -1,6 +1,6 @@
 //! What each operation does: whether it has to be chosen at all, when it could act, and the act; that of system calls is in `calls`.
 
-use super::depend::{Access, Resource};
+use super::depend::Resource;
 use super::kernel::Ino;
 use super::operation::{Large, Op, OpId, Owner, Pending, Ret, Stage};
 use super::state::{State, Task, TaskId, Time};
@@ -22,10 +22,6 @@ impl State {
                     self.remember_value(id, completed.into());
                     Ret::Flag(completed)
                 })
-            }
-            Op::Notified { notify } => {
-                self.touch(Resource::Notify(notify), Access::Write);
-                std::mem::take(&mut self.notifies[notify as usize].stored).then_some(Ret::Flag(false))
             }
             Op::Wait { pid } => {
                 let has_ended = self.hosts[pid as usize].status.is_some();
@@ -65,10 +61,9 @@ impl State {
                 self.tasks[task as usize].joiners.push(id);
                 self.queue_up(id);
             }
-            Op::Notified { notify } => {
-                self.notifies[notify as usize].queue.push_back(id);
-                self.queue_up(id);
-            }
+            // To stand in line is a step, as with everything that has a line: what was looked at before may be different by then.
+            Op::Notified { .. } if self.ops_of(task).count() == 1 => self.enable(id),
+            Op::Notified { notify } => self.stand_in_line(id, notify),
             Op::Wait { pid } => {
                 self.hosts[pid as usize].waiters.push(id);
                 self.queue_up(id);
@@ -218,6 +213,7 @@ impl State {
             }
             Op::LockMutex { mutex } => self.lock_mutex(id, mutex),
             Op::LockThread { mutex } => self.grant_mutex(id, mutex),
+            Op::Notified { notify } => self.stand_in_line(id, notify),
             Op::Notify { notify, all } => {
                 self.notify(notify, all);
                 self.complete(id, Ok(Ret::Unit));

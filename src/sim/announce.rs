@@ -147,6 +147,11 @@ impl State {
 
     /// The same while the task has announced something else.
     fn announce_beside(&mut self, id: TaskId, op: Op, seq: u32, waker: Option<Waker>) -> OpId {
+        // A deadline looks at nothing: it is not what somebody stands in line for before.
+        if !matches!(op, Op::Deadline { .. }) {
+            let slot = self.tasks[id as usize].home;
+            self.stand_in_line_at_once(OpId { slot, generation: self.ops[slot as usize].generation });
+        }
         let (slot, now) = (self.vacant_slot(), self.moment());
         let announced = self.ops[slot as usize].fill(slot, Owner::Task(id), op, (seq, now), waker);
         self.tasks[id as usize].others.push(announced);
@@ -177,6 +182,7 @@ impl State {
         if self.thread_is_occupied(Some(id), waker) {
             return None;
         }
+        self.stand_in_line_at_once(id);
         let pending = &mut self.ops[id.slot as usize];
         debug_assert!(pending.live && pending.generation == id.generation, "it lives until it is fetched or dropped");
         if pending.stage != Stage::Acted {

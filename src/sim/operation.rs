@@ -220,7 +220,7 @@ impl Op {
 
     /// Whether it may be all done when it is announced.
     pub(crate) fn may_need_no_step(&self) -> bool {
-        matches!(self, Op::Join { .. } | Op::Notified { .. } | Op::Wait { .. } | Op::Choose { of: 1 })
+        matches!(self, Op::Join { .. } | Op::Wait { .. } | Op::Choose { of: 1 })
     }
 
     /// Its name: that of the system call where it is one.

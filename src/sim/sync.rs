@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::depend::{Access, Resource};
 use super::kernel::Pid;
-use super::operation::{OpId, Owner, Ret, Stage};
+use super::operation::{Op, OpId, Owner, Ret, Stage};
 use super::state::{State, TaskId};
 use crate::world::{Kinds, What};
 
@@ -185,6 +185,28 @@ impl State {
     }
 
     // ---- notifications --------------------------------------------------------------------------------------------------------
+
+    /// `notified`: takes the notification that is remembered, or stands in line.
+    pub(crate) fn stand_in_line(&mut self, id: OpId, notify: u32) {
+        self.touch(Resource::Notify(notify), Access::Write);
+        let n = &mut self.notifies[notify as usize];
+        if std::mem::take(&mut n.stored) {
+            self.complete(id, Ok(Ret::Flag(false)));
+        } else {
+            n.queue.push_back(id);
+            self.queue_up(id);
+        }
+    }
+
+    /// A task that polled its `notified` once, by hand, and goes on with something else relies on standing in line from that poll on (S4).
+    /// Nobody has done anything since.
+    pub(crate) fn stand_in_line_at_once(&mut self, id: OpId) {
+        let pending = self.pending(id).map(|pending| (&pending.op, pending.stage));
+        if let Some((&Op::Notified { notify }, Stage::Announced)) = pending {
+            self.disable(id);
+            self.stand_in_line(id, notify);
+        }
+    }
 
     /// `notify_one` or `notify_all`; how many were woken.
     pub(crate) fn notify(&mut self, notify: u32, all: bool) -> u32 {

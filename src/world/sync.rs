@@ -14,7 +14,9 @@ use std::ops::DerefMut;
 /// * **S2** A permit or guard that is dropped is released within that step, and goes straight to the first waiter.
 /// * **S3** A waiter that is dropped leaves the queue; a permit that was granted to it and never fetched is released.
 /// * **S4** `notify_one` wakes one waiter, the one that has waited longest; without one, the next `notified` returns at once; two such
-///   notifications are one. `notify_all` wakes those who wait now and is not remembered.
+///   notifications are one. `notify_all` wakes those who wait now and is not remembered. To begin to wait is an act of its own: what a task
+///   has looked at before may be different by then. One that polls `notified` by hand and goes on with something else stands in line
+///   from that poll on, so it can look again and miss nothing.
 /// * **S5** `lock_thread` blocks the *thread* that it is called on (a mutex of parking_lot's), and is not fair.
 pub trait InProcess: Sync {
     /// A counting semaphore; clones are the same one.
@@ -70,7 +72,8 @@ pub trait InProcess: Sync {
 
     /// A new notification.
     fn notify(&self, name: &str) -> Self::Notify;
-    /// Waits to be notified. Whoever calls it stands in line from the first poll of the future on.
+    /// Waits to be notified. Who looks, finds that there is something to wait for, and then awaits this, misses a `notify_all` in
+    /// between: poll the future once, look again, and then await it.
     fn notified(&self, notify: &Self::Notify) -> impl Future<Output = ()> + Send;
     /// Wakes one waiter, or the next.
     fn notify_one(&self, notify: &Self::Notify) -> impl Future<Output = ()> + Send;
