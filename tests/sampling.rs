@@ -269,6 +269,23 @@ fn no_strategy_takes_polling_for_a_livelock_and_none_misses_one() {
     }
 }
 
+/// A yield is how a protocol stands still in the middle of something, and that it is over before another has begun is one of its schedules.
+#[test]
+fn who_yields_goes_on_first_under_every_strategy_as_well() {
+    let scene = scenario("yields").process("patient", |world: SimWorld| async move {
+        world.yield_now().await;
+        world.mkdir("/patient").await
+    });
+    let scene = scene.process("late", |world: SimWorld| async move {
+        if world.stat("/patient").await.is_err() { world.mkdir("/late").await } else { Result::Ok(()) }
+    });
+    let scene = scene.finally("the other one is first", |fs| fs.exists("/late"));
+    for method in Method::ALL.into_iter().filter(|method| method.samples()) {
+        let found = scene.explore(Strategy { method, ..Strategy::random(1_000) });
+        found.assert_violated(ViolationKind::Promise("the other one is first".into()));
+    }
+}
+
 #[test]
 fn faults_strike_under_every_strategy() {
     for method in Method::ALL.into_iter().filter(|method| method.samples()) {

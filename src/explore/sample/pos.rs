@@ -9,7 +9,8 @@ use crate::sim::touch::{Touches, race};
 /// Every *operation* gets a random priority when it is announced, and the highest acts. Those that race with it get a new one: no two
 /// operations are ordered by an old draw that decided about others, and every order of those that race is about as likely.
 ///
-/// Whoever sleeps or yields comes after everybody else, as in PCT.
+/// Whoever sleeps or yields comes after everybody else every other time, so that who polls lets others go on. Not every time: what happens only if
+/// he goes on first would never be drawn.
 pub(super) struct Pos {
     rng: Rng,
     ranked: PerChoice<(u64, Touches)>,
@@ -25,7 +26,7 @@ impl Pos {
         if let Some((priority, _)) = self.ranked.get(choice) {
             return *priority;
         }
-        let priority = if state.is_patience(choice) {
+        let priority = if state.is_patience(choice) && self.rng.next() >> 63 == 0 {
             self.lowest -= 1;
             self.lowest
         } else {
