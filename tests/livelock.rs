@@ -92,7 +92,7 @@ fn who_polls_in_one_order_holds() {
 fn a_search_that_gives_up_is_inconclusive() {
     for time in [Time::Free, Time::Urgent] {
         let scene = takers(&[FORTH.to_vec(), BACK.to_vec()], Wait::Sleeping).time(time);
-        for method in [Method::Dfs { cache: true }, Method::Dfs { cache: false }, Method::Bounded] {
+        for method in [Method::Dfs { cache: true }, Method::Dfs { cache: false }, Method::Dpor, Method::Bounded] {
             let found = scene.clone().steps_max(500).explore(Strategy { method, ..Strategy::dfs(1_000) });
             assert!(
                 matches!(&found.verdict, Verdict::Inconclusive(why) if why.contains("500 steps")),

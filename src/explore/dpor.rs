@@ -20,6 +20,7 @@
 
 use smallvec::SmallVec;
 
+use super::run::SEARCH_STEPS_MAX;
 use super::sleep::Sleep;
 use super::swap::Pair;
 use crate::sim::depend::{Actor, Footprint, Moment, Relation, Standing, Waiting};
@@ -414,6 +415,9 @@ impl Chooser for Dpor {
         true
     }
     fn ended(&mut self, state: &State) {
-        self.ended(state);
+        // It was given up, and so is the search; to hold that many steps against each other takes minutes.
+        if (self.depth as u64) < SEARCH_STEPS_MAX {
+            self.ended(state);
+        }
     }
 }
