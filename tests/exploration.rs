@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use flockstep::world::*;
-use flockstep::{Method, Scenario, SimWorld, Strategy, Time, Verdict, ViolationKind, scenario};
+use flockstep::{Deadlock, Method, Scenario, SimWorld, Strategy, Time, Verdict, ViolationKind, scenario};
 use proptest::prelude::{Just, ProptestConfig, prop, prop_assert, prop_assert_eq, prop_assume, prop_oneof, proptest};
 use proptest::strategy::Strategy as Generator;
 
@@ -244,6 +244,40 @@ fn polling_is_no_livelock_and_a_livelock_is_endless() {
     two.clone().time(Time::Urgent).explore(Strategy::exhaustive()).assert_exhausted();
     let stale = two.file("/lock", "").steps_max(2_000);
     stale.explore(Strategy::default()).assert_violated(ViolationKind::Endless);
+}
+
+/// The end of a process closes what it has; a report of twelve events has better things to tell.
+#[test]
+fn a_report_tells_who_did_it_and_not_what_ends_close() {
+    let scene =
+        scenario("deleted").file("/entry", "").process("cleaner", |world| async move { world.unlink("/entry").await });
+    let scene =
+        scene.process("reader", |world| async move { world.open("/entry", OpenOptions::read()).await.map(drop) });
+    let found = scene.explore(Strategy::exhaustive());
+    let failure = found.assert_violated(ViolationKind::Failed);
+    let report = failure.report();
+    assert!(report.contains("cleaner unlinks /entry") && report.contains("fails to open /entry"), "{report}");
+    assert!(!report.contains("/dev/null"), "{report}");
+    assert!(failure.story.iter().any(|line| line.contains("/dev/null")), "it is all there for those who ask");
+}
+
+/// Two inodes under one path are told apart by their numbers, so the argument and the lock table have to mean the same by them.
+#[test]
+fn the_lock_table_has_the_numbers_that_stat_tells() {
+    let scene = scenario("numbers").process("p", |world| async move {
+        let file = world.open("/lock", OpenOptions::lock_file()).await?;
+        world.flock(&file, LockMode::Exclusive).await?;
+        world.note("inode", &world.fstat(&file).await?.id.inode.to_string());
+        let again = world.open("/lock", OpenOptions::lock_file()).await?;
+        world.flock(&again, LockMode::Exclusive).await
+    });
+    let found = scene.explore(Strategy::exhaustive());
+    let failure = found.assert_violated(ViolationKind::Deadlock(Deadlock::LockCycle));
+    let number = failure.events.iter().find_map(|event| match &event.what {
+        What::Note { kind: "inode", subject } => Some(subject.to_string()),
+        _ => None,
+    });
+    assert!(failure.lslocks.contains(&number.expect("it was noted")), "{}", failure.lslocks);
 }
 
 #[test]

@@ -49,7 +49,7 @@ pub use run::{Pace, Progress};
 pub use strategy::{Enough, Method, Strategy};
 
 use crate::oracle::{Violation, ViolationKind};
-use crate::world::Event;
+use crate::world::{Event, What};
 #[cfg(feature = "loom")]
 pub(crate) use sample::{Horizon, Sampler};
 #[cfg(any(feature = "shuttle", feature = "loom"))]
@@ -81,6 +81,11 @@ impl Verdict {
         }
     }
 }
+
+/// How much a report tells of what happened last.
+const TOLD: usize = 12;
+/// The paths of descriptors that no protocol has opened.
+const STANDARD: [&str; 2] = ["/dev/null", "pipe to a child"];
 
 /// A schedule that broke a promise.
 #[derive(Clone, Debug, PartialEq)]
@@ -234,6 +239,13 @@ impl Failure {
         }
     }
 
+    /// The story without what the end of every process and the start of every child is full of: that the standard descriptors, and the pipes
+    /// that only a start needs, are closed. In the end of a failure there would be little else.
+    fn worth_telling(&self) -> Vec<&str> {
+        let is_noise = |event: &Event| matches!(&event.what, What::Close { path, .. } if STANDARD.contains(&&**path));
+        let noise = self.events.iter().map(is_noise).chain(std::iter::repeat(false));
+        self.story.iter().zip(noise).filter(|(_, noise)| !noise).map(|(line, _)| line.as_str()).collect()
+    }
     /// How small it is: what there is to follow, and what was left out.
     fn size(&self, key: &Key) -> String {
         let switches = match self.switches {
@@ -252,13 +264,14 @@ impl Failure {
         for line in self.violation.argument.lines() {
             text.push_str(&format!("  {line}\n"));
         }
-        let last = self.story.len().saturating_sub(12);
+        let told = self.worth_telling();
+        let last = told.len().saturating_sub(TOLD);
         if last > 0 {
             text.push_str(&format!("what happened last (of {} events):\n", self.story.len()));
         } else {
             text.push_str("what happened:\n");
         }
-        for line in &self.story[last..] {
+        for line in &told[last..] {
             text.push_str(&format!("  {line}\n"));
         }
         if self.lslocks.lines().count() > 1 {

@@ -114,7 +114,8 @@ impl Kernel {
             for pid in 0..self.process_count() {
                 for d in self.descriptors(pid).filter(|d| d.description == ofd) {
                     let mode = if mode == LockMode::Shared { "READ" } else { "WRITE" };
-                    let row = [name(pid), pid.to_string(), "FLOCK".into(), ino.to_string(), mode.into()];
+                    let number = self.file_id(ino).inode.to_string();
+                    let row = [name(pid), pid.to_string(), "FLOCK".into(), number, mode.into()];
                     let [command, pid, kind, ino, mode] = row;
                     rows.push([command, pid, kind, ino, mode, d.number.to_string(), d.path.to_string()]);
                 }
