@@ -14,6 +14,7 @@ pub mod world;
 pub use explore::{Enough, Exploration, Failure, Key, Method, Part, Strategy, Verdict};
 pub use oracle::{Deadlock, Oracle, Violation, ViolationKind};
 pub use scenario::{Scenario, scenario};
+pub use sim::kernel::Ground;
 pub use sim::{KernelView, Renamed, SimWorld, Time};
 
 /// The examples of the README compile.

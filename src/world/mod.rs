@@ -22,10 +22,17 @@
 //! A task that waits for anything else than World operations (a channel of its own, a timer of tokio's) is a *foreign await*:
 //! the simulation cannot know what it waits for, and reports it as a violation.
 //!
+//! What is not an operation is no point at which others can act: it happens in the step of the operation before it. So a guard, a file or a
+//! permit that is *dropped* is given back together with what was done last, and a region in which nothing is done overlaps with no other:
+//! `close` a file, or [`yield_now`](Tasks::yield_now) in a region, where it matters what others do just then.
+//!
 //! # Handles
 //!
 //! A world handle is a cheap `Clone + Send + Sync + 'static` token of one process. Two processes share nothing but what is behind
 //! the World: files, locks, pipes, each other's exit status.
+//!
+//! Where a function that is generic over its World gives a section or a task away, rustc may find that an "implementation of `Send` is not
+//! general enough" for a reference that goes along, though it is `'static`. Hand over what is owned: a `String` instead of a `&'static str`.
 
 mod compose;
 mod errno;

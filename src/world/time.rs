@@ -31,7 +31,8 @@ pub trait Clock: Sync {
 pub trait Notes: Sync {
     /// Leaves the region on drop.
     type Region: Send + Sync + 'static;
-    /// Enters a region: `kind` is a word such as `"build"`, `subject` what it is about, such as a key.
+    /// Enters a region: `kind` is a word such as `"build"`, `subject` what it is about, such as a key. Others can be seen in it only while
+    /// some operation goes on in it, and be it a yield.
     fn region(&self, kind: &'static str, subject: &str) -> Self::Region;
     /// A remark on something that happened in this instant, such as `("reused", key)`.
     fn note(&self, kind: &'static str, subject: &str);
