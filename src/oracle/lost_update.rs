@@ -6,7 +6,8 @@
 //!
 //! Judged by process, from reads, writes and renames: a process that has read the file, in whichever version, may change it only as long as
 //! nobody else has changed it since that read. Who never read it writes blindly, which is no update. Writes through a descriptor of a
-//! file that the name no longer points to are lost as well.
+//! file that the name no longer points to are lost as well. A file is the same under all of its names: through a symbolic link, or a hard
+//! one, two programs may know it by different ones, and lock different locks for it.
 //!
 //! *Not verified*: two tasks of one process against each other; appending (O_APPEND) to what somebody else has appended to is reported
 //! although nothing is lost, so do not name logs.
@@ -32,6 +33,8 @@ pub struct LostUpdate {
 #[derive(Debug)]
 struct Known {
     read: u64,
+    /// Which file that was, or has become by what the process itself did.
+    file: FileId,
     stale: Option<String>,
 }
 
@@ -44,38 +47,43 @@ impl LostUpdate {
         LostUpdate { of: pattern.into(), known: BTreeMap::new(), current: BTreeMap::new(), judged: 0 }
     }
 
+    /// Whether it is about a name of that form, or a file that one points to.
+    fn concerns(&self, path: &str, file: Option<FileId>) -> bool {
+        self.of.matches(path) || file.is_some_and(|file| self.current.values().any(|&current| current == file))
+    }
+
     fn reads(&mut self, event: &Event, path: &Arc<str>, file: FileId) {
         let elsewhere = self.current.get(path).is_some_and(|current| *current != file);
         let stale = elsewhere.then(|| "the name already pointed to another file".to_owned());
-        self.known.insert((event.process, path.clone()), Known { read: event.step, stale });
+        self.known.insert((event.process, path.clone()), Known { read: event.step, file, stale });
     }
 
-    /// A process changes what a name stands for.
+    /// A process makes `file` of what `path` stands for, or changes its content. `same`: whether another name stands for it now.
     fn changes(
         &mut self,
         event: &Event,
         path: &Arc<str>,
-        orphan: bool,
+        file: FileId,
+        same: impl Fn(&str, &Known) -> bool,
         kernel: &KernelView<'_>,
     ) -> Result<(), Violation> {
         let who = kernel.who(event);
-        if orphan {
-            let text = format!("{who} writes to a file that is no longer {path}: its update is lost");
-            return Err(Violation::new(LOST_UPDATE, text));
-        }
-        if let Some(known) = self.known.get(&(event.process, path.clone())) {
-            self.judged += 1;
+        let mut knew = false;
+        for ((process, name), known) in &mut self.known {
+            if name != path && !same(name, known) {
+                continue;
+            }
+            if *process != event.process {
+                known.stale.get_or_insert_with(|| format!("what {who} wrote at step {}", event.step));
+                continue;
+            }
+            (knew, known.file) = (true, file);
             if let Some(stale) = &known.stale {
                 let text = format!("{who} changes {path}, which it read at step {}: {stale} is lost", known.read);
                 return Err(Violation::new(LOST_UPDATE, text));
             }
         }
-        let told = format!("what {who} wrote at step {}", event.step);
-        for ((process, other), known) in &mut self.known {
-            if *process != event.process && other == path && known.stale.is_none() {
-                known.stale = Some(told.clone());
-            }
-        }
+        self.judged += u64::from(knew);
         Ok(())
     }
 }
@@ -93,21 +101,32 @@ impl Oracle for LostUpdate {
     }
     fn on(&mut self, event: &Event, kernel: &KernelView<'_>) -> Result<(), Violation> {
         match &event.what {
-            What::Open { path, file, truncated, .. } if self.of.matches(path) => {
+            What::Open { path, file, truncated, .. } if self.concerns(path, Some(*file)) => {
                 self.current.insert(path.clone(), *file);
-                if *truncated { self.changes(event, path, false, kernel) } else { Ok(()) }
+                if !truncated {
+                    return Ok(());
+                }
+                self.changes(event, path, *file, |_, known| known.file == *file, kernel)
             }
-            What::Read { path, file, .. } if self.of.matches(path) => {
+            What::Read { path, file, .. } if self.concerns(path, Some(*file)) => {
                 self.reads(event, path, *file);
                 Ok(())
             }
-            What::Write { path, file, .. } | What::Truncate { path, file, .. } if self.of.matches(path) => {
-                let orphan = self.current.get(path).is_some_and(|current| current != file);
-                self.changes(event, path, orphan, kernel)
+            What::Write { path, file, .. } | What::Truncate { path, file, .. } if self.concerns(path, Some(*file)) => {
+                if self.current.get(path).is_some_and(|current| current != file) {
+                    let who = kernel.who(event);
+                    let text = format!("{who} writes to a file that is no longer {path}: its update is lost");
+                    return Err(Violation::new(LOST_UPDATE, text));
+                }
+                self.changes(event, path, *file, |_, known| known.file == *file, kernel)
             }
-            What::Rename { to, file, .. } if self.of.matches(to) => {
+            What::Rename { to, file, replaced, .. } if self.concerns(to, *replaced) => {
+                // Through a symbolic link another name has been replaced with this one; a hard link stays with what it was.
+                let replaces = |name: &str| kernel.inode(name) == Some(file.inode);
+                let others = self.current.iter_mut().filter(|(name, _)| replaces(name));
+                others.for_each(|(_, current)| *current = *file);
                 self.current.insert(to.clone(), *file);
-                self.changes(event, to, false, kernel)
+                self.changes(event, to, *file, |name, _| replaces(name), kernel)
             }
             _ => Ok(()),
         }
@@ -116,10 +135,9 @@ impl Oracle for LostUpdate {
         self.state_as(&Renamed::default())
     }
     fn state_as(&self, names: &Renamed<'_>) -> Option<u64> {
-        let known = self
-            .known
-            .iter()
-            .map(|((process, path), known)| (names.process(*process), names.path(path), known.stale.is_some()));
+        let known = self.known.iter().map(|((process, path), known)| {
+            (names.process(*process), names.path(path), names.file(known.file), known.stale.is_some())
+        });
         let mut known: Vec<_> = known.collect();
         // A file that is gone is another one than any that somebody has open.
         let mut current: Vec<_> =
