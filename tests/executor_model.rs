@@ -414,3 +414,34 @@ fn create_dir_all_lives_with_somebody_who_removes() {
     });
     dangling.explore(Strategy::exhaustive()).assert_exhausted();
 }
+
+/// The killer of out-of-memory situations chooses children: a build, a hook.
+#[test]
+fn a_program_may_be_killed_from_its_exec_on() {
+    let scene = scenario("killed child").process("parent", |world: SimWorld| async move {
+        let child = world.spawn_child(Command::new("cc", [""; 0])).await?;
+        let killed = world.wait(child).await?.status == Status::Killed(9);
+        world.mkdir(if killed { "/killed" } else { "/ended" }).await
+    });
+    let scene = scene.program("cc", |world: SimWorld| async move {
+        world.mkdir("/half").await?;
+        world.mkdir("/done").await
+    });
+    let unharmed = scene.clone().finally("it ends by itself", |fs| fs.exists("/ended") && fs.exists("/done"));
+    unharmed.explore(Strategy::exhaustive()).assert_exhausted();
+    let killed = scene
+        .kill("cc")
+        .sometimes("killed before it does anything", |fs| fs.exists("/killed") && !fs.exists("/half"))
+        .sometimes("killed half-way", |fs| fs.exists("/killed") && fs.exists("/half") && !fs.exists("/done"))
+        .sometimes("not killed", |fs| fs.exists("/ended"));
+    for strategy in [Strategy::exhaustive(), Strategy::dpor(10_000), Strategy::dfs(10_000), Strategy::bounded(10_000)] {
+        killed.explore(strategy).assert_exhausted();
+    }
+    killed.explore(Strategy::random(200)).assert_upheld();
+}
+
+#[test]
+#[should_panic(expected = "no process or program \"ld\"")]
+fn who_is_to_be_killed_is_there() {
+    drop(scenario("killed child").program("cc", |_| async {}).kill("ld"));
+}

@@ -304,29 +304,33 @@ impl Scenario {
         self
     }
 
-    /// A program that processes can start as a child, by the last component of its path. Its process has the workers, blocking threads
-    /// and descriptor limit set here; what it was given is in its World's `args`, `var` and `inherited`.
+    /// A program that processes can start as a child, by the last component of its path. Its process has the workers and blocking threads
+    /// set here, and the descriptor limit of its parent; what it was given is in its World's `args`, `var` and `inherited`.
     pub fn program<F, Fut, E>(mut self, name: &str, main: F) -> Self
     where
         F: Fn(SimWorld) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = E> + Send + 'static,
         E: Into<Exit>,
     {
-        let program = Program { body: body(main), workers: self.workers, pool: self.pool, nofile: None };
+        let program = Program { body: body(main), workers: self.workers, pool: self.pool, killable: false };
         self.programs.insert(name.to_owned(), program);
         self
     }
 
     // ---- what may go wrong ------------------------------------------------------------------------------------------------------
 
-    /// One process of that name may be killed (SIGKILL) at any step. Said of several processes, at most one of them is, unless
-    /// [`kills`](Scenario::kills) allows more.
+    /// The process of that name may be killed (SIGKILL) at any step; or one that runs the [program](Scenario::program) of that name, from
+    /// its exec(2) on. Said of several, at most one of them is, unless [`kills`](Scenario::kills) allows more.
     ///
     /// # Panics
-    /// If there is no such process.
-    pub fn kill(mut self, process: &str) -> Self {
-        let named = self.processes.iter_mut().find(|p| *p.name == *process);
-        named.unwrap_or_else(|| panic!("there is no process {process:?} to kill")).killable = true;
+    /// If there is neither such a process nor such a program yet.
+    pub fn kill(mut self, name: &str) -> Self {
+        let process = self.processes.iter_mut().find(|process| *process.name == *name);
+        let killable = match process {
+            Some(process) => Some(&mut process.killable),
+            None => self.programs.get_mut(name).map(|program| &mut program.killable),
+        };
+        *killable.unwrap_or_else(|| panic!("there is no process or program {name:?} to kill")) = true;
         self.faults.kills = self.faults.kills.max(1);
         self
     }

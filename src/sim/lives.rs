@@ -333,9 +333,7 @@ impl State {
                     self.emit_closed(child, None, fd, one);
                 }
                 self.hosts[child as usize].inherited = self.kernel.descriptors(child).map(|d| d.number).collect();
-                if let Some(nofile) = program.nofile {
-                    self.kernel.set_descriptor_limit(child, nofile);
-                }
+                self.hosts[child as usize].killable = program.killable;
                 self.pending_mains.push_back((child, program.body));
                 parent_waits.map(|_| self.child_handle(parent, child, &command, &transient))
             }

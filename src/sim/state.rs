@@ -61,7 +61,7 @@ pub(crate) struct Program {
     pub(crate) body: Body,
     pub(crate) workers: u32,
     pub(crate) pool: u32,
-    pub(crate) nofile: Option<u32>,
+    pub(crate) killable: bool,
 }
 
 /// When timers fire.
