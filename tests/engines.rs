@@ -357,7 +357,7 @@ fn explorations_can_be_interrupted() {
     }
 }
 
-/// Who polls lets nobody else go on in a search; that is no livelock.
+/// Who polls lets nobody else go on in a search; that is no livelock, and not all that was asked for either.
 #[test]
 fn polling_is_no_livelock() {
     let scene = scenario("polling")
@@ -367,17 +367,19 @@ fn polling_is_no_livelock() {
             }
         })
         .process("worker", |world| async move { world.mkdir("/ready").await });
-    for strategy in [
-        Strategy::random(200),
-        Strategy::pct(3, 200),
-        Strategy::default().schedules(200),
-        Strategy::dfs(200),
-        Strategy::dpor(200),
-    ] {
+    for strategy in [Strategy::random(200), Strategy::pct(3, 200), Strategy::default().schedules(200)] {
         explore("shuttle", &scene, &strategy).expect("it holds it").assert_upheld();
     }
+    let tries_all_or_says_so = |found: Exploration| match &found.verdict {
+        Verdict::Upheld { executions: 200, .. } => {}
+        Verdict::Inconclusive(why) if why.contains("steps") => {}
+        other => panic!("{other:?}"),
+    };
+    for strategy in [Strategy::dfs(200), Strategy::dpor(200)] {
+        tries_all_or_says_so(explore("shuttle", &scene, &strategy).expect("it holds it"));
+    }
     match explore("loom", &scene, &Strategy::default().schedules(200)) {
-        Ok(found) => found.assert_upheld(),
+        Ok(found) => tries_all_or_says_so(found),
         Err(refused) => assert!(refused.why.contains("steps"), "{}", refused.why),
     }
 }

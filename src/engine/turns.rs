@@ -17,7 +17,7 @@ use super::CannotHold;
 #[cfg(feature = "shuttle")]
 use crate::explore::Dpor;
 use crate::explore::{
-    Exploration, Findings, Pace, Position, Progress, SEARCH_STEPS_MAX, Searched, Stopwatch, Strategy, conclude,
+    Exploration, Findings, Pace, Position, Progress, SEARCH_STEPS_MAX, Searched, Stopwatch, Strategy, conclude, no_end,
 };
 use crate::oracle::ViolationKind;
 use crate::scenario::Scenario;
@@ -67,7 +67,7 @@ pub(super) enum Stop {
     Exhausted,
     /// As many as were asked for.
     Count,
-    /// The time was over, or somebody interrupted.
+    /// The time was over, somebody interrupted, or a search cannot go on.
     Early(String),
     /// One broke a promise.
     Violated,
@@ -197,7 +197,7 @@ impl Turns {
         if let Some(End::Violated(violation)) = self.end.take() {
             // Somebody polls, and a search lets nobody else go on: only a fair scheduler comes to an end here.
             let unfair = self.is_search && violation.kind == ViolationKind::Endless;
-            self.stop = Some(if unfair { Stop::Count } else { Stop::Violated });
+            self.stop = Some(if unfair { Stop::Early(no_end(self.plan.steps_max)) } else { Stop::Violated });
             if !unfair {
                 self.findings.violate(at, violation, &self.tape);
             }

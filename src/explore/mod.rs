@@ -42,10 +42,10 @@ pub use key::{KEY_LENGTH_MAX, Key, KeyError};
 pub use part::{NoPart, Part};
 pub(crate) use retell::retell;
 pub use retell::{Retold, Told};
-#[cfg(any(feature = "shuttle", feature = "loom"))]
-pub(crate) use run::SEARCH_STEPS_MAX;
 pub(crate) use run::explore;
 pub use run::{Pace, Progress};
+#[cfg(any(feature = "shuttle", feature = "loom"))]
+pub(crate) use run::{SEARCH_STEPS_MAX, no_end};
 pub use strategy::{Enough, Method, Strategy};
 
 use crate::oracle::{Violation, ViolationKind};

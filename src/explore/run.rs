@@ -114,6 +114,11 @@ pub(super) enum Then {
     Over,
 }
 
+/// Why a search is over that has come to an execution without an end.
+pub(crate) fn no_end(steps: u64) -> String {
+    format!("a search cannot go on behind an execution of {steps} steps, as of somebody who polls alone,")
+}
+
 /// How a search ended.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Ended {
@@ -451,10 +456,7 @@ impl<'a> Run<'a> {
         if until.method == Method::Portfolio {
             return Ended::Count;
         }
-        let steps = self.plan.steps_max;
-        self.cut(format!(
-            "a search cannot go on behind an execution of {steps} steps, as of somebody who polls alone,"
-        ));
+        self.cut(no_end(self.plan.steps_max));
         Ended::Over
     }
 

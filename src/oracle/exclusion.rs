@@ -14,7 +14,8 @@ use super::{Glob, Oracle, Violation, ViolationKind, state_of};
 use crate::sim::{KernelView, Renamed};
 use crate::world::{Event, Kinds, LockMode, What};
 
-/// Paths of that form have one exclusive owner, or several shared ones.
+/// Paths of that form have one exclusive owner, or several shared ones. Paths are as they were opened: one place that is spelled in two ways
+/// is two paths, and locks on two inodes at it are no violation.
 ///
 /// Who has a lock is not an owner yet: a sound program first looks whether the locked file is still the one that the name points to,
 /// and lets go if not. It becomes one with the first thing that it does *under* the lock: it touches a name or content, opens or
