@@ -259,6 +259,55 @@ async fn poll_for(world: SimWorld) -> Result<()> {
     }
 }
 
+/// Takes two locks by polling, and says when it is done.
+async fn take_both(world: SimWorld, first: &'static str, second: &'static str) -> Result<()> {
+    let mut held = Vec::new();
+    for path in [first, second] {
+        let file = world.open(path, OpenOptions::lock_file()).await?;
+        while !world.try_flock(&file, LockMode::Exclusive).await? {
+            world.yield_now().await;
+        }
+        held.push(file);
+    }
+    drop(held);
+    match world.mkdir("/ready").await {
+        Err(error) if error.errno != Errno::Exist => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Somebody who waits for others, and comes first; two who take two locks.
+fn watched(order: [&'static str; 2]) -> Scenario {
+    let scene = scenario("watched").steps_max(2_000).process("watch", |world: SimWorld| async move {
+        while world.stat("/ready").await.is_err() {
+            world.yield_now().await;
+        }
+    });
+    let scene = scene.process("a", |world| take_both(world, "/1", "/2"));
+    scene.process("b", move |world| take_both(world, order[0], order[1]))
+}
+
+/// The first of the schedules that are drawn lets whoever runs go on until it blocks, and who polls never blocks: that was a livelock in every
+/// seed of every method.
+#[test]
+fn who_polls_and_comes_first_is_no_livelock() {
+    for method in Method::ALL.into_iter().filter(|method| method.samples()) {
+        watched(["/1", "/2"]).explore(Strategy { method, ..Strategy::random(300) }).assert_upheld();
+    }
+}
+
+/// What is left of a livelock's schedule is one, too: not somebody who polls while nobody else goes on, which is no end for a sound program
+/// either.
+#[test]
+fn the_smallest_livelock_is_a_livelock() {
+    for method in Method::ALL.into_iter().filter(|method| method.samples()) {
+        let found = watched(["/2", "/1"]).explore(Strategy { method, ..Strategy::random(300) });
+        let key = found.assert_violated(ViolationKind::Endless).key.clone().expect("one schedule shows it");
+        assert!(watched(["/2", "/1"]).replay(&key).0.is_some(), "{key}");
+        assert!(watched(["/1", "/2"]).replay(&key).0.is_none(), "{key} is none of those who take them in one order");
+    }
+}
+
 #[test]
 fn no_strategy_takes_polling_for_a_livelock_and_none_misses_one() {
     let two = scenario("polling").steps_max(3_000).process("a", poll_for).process("b", poll_for).process("c", poll_for);

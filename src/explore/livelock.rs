@@ -15,7 +15,7 @@ use super::replay::Taping;
 use super::rng::Rng;
 use super::run::Run;
 use crate::oracle::{Violation, ViolationKind};
-use crate::sim::{Chooser, End, State};
+use crate::sim::{Chooser, End, Machine, Plan, State};
 
 /// How often an execution that came round is continued without coming to an end before there is taken to be none.
 const TRIES: u64 = 8;
@@ -46,6 +46,16 @@ impl Run<'_> {
         }
         endless
     }
+}
+
+/// Whether an execution that had no end could not have come to one: continued by chance from its middle on, it has none either. Somebody
+/// who polls while nobody else goes on has no end, and no livelock either.
+pub(super) fn is_for_ever(machine: &mut Machine, plan: &Plan, tape: &[u32]) -> bool {
+    let past = &tape[..tape.len() / 2];
+    (0..TRIES).all(|nth| {
+        let mut onward = Onward { past: past.iter(), rng: Rng::stream(nth, "onward") };
+        matches!(machine.run(plan, &mut onward), End::Violated(broken) if broken.kind == ViolationKind::Endless)
+    })
 }
 
 /// Repeats what was chosen, and draws the rest.

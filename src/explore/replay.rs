@@ -231,12 +231,12 @@ impl Chooser for Guide<'_> {
 }
 
 /// Passes choices on and notes their positions.
-pub(crate) struct Taping<'c, C> {
+pub(crate) struct Taping<'c, C: ?Sized> {
     pub(crate) chooser: &'c mut C,
     pub(crate) tape: &'c mut Vec<u32>,
 }
 
-impl<C: Chooser> Chooser for Taping<'_, C> {
+impl<C: Chooser + ?Sized> Chooser for Taping<'_, C> {
     #[inline(always)]
     fn pick(&mut self, state: &State) -> Option<usize> {
         let at = self.chooser.pick(state)?;

@@ -7,7 +7,8 @@
 
 use super::Enough;
 use super::cheapest::{Cheapest, Cost, Order, Path};
-use super::replay::{Deviation, Guide, Recorder, Replay, Turn};
+use super::livelock::is_for_ever;
+use super::replay::{Deviation, Guide, Recorder, Replay, Taping, Turn};
 use super::run::SEARCH_STEPS_MAX;
 use crate::oracle::ViolationKind;
 use crate::scenario::Scenario;
@@ -115,11 +116,21 @@ impl<'r> Retrial<'r> {
     /// One execution: how it ended, and whether it has shown what it was to show.
     fn execute(&mut self, chooser: &mut dyn Chooser) -> (End, bool) {
         self.machine.state_mut().judges = self.scenario.judges();
-        let end = self.machine.run(&self.plan, chooser);
+        let mut tape = Vec::new();
+        let end = if matches!(self.goal, Goal::Kind(ViolationKind::Endless)) {
+            self.machine.run(&self.plan, &mut Taping { chooser, tape: &mut tape })
+        } else {
+            self.machine.run(&self.plan, chooser)
+        };
         self.spent.schedules += 1;
         self.spent.steps += self.machine.state().step;
         self.interrupted |= !(self.tried)(self.spent.schedules);
         let shown = match (self.goal, &end) {
+            (Goal::Kind(ViolationKind::Endless), End::Violated(violation))
+                if violation.kind == ViolationKind::Endless =>
+            {
+                is_for_ever(self.machine, &self.plan, &tape)
+            }
             (Goal::Kind(kind), End::Violated(violation)) => violation.kind == *kind,
             (Goal::Kind(_), _) => false,
             (Goal::Fact(fact), _) => self.machine.state().judges.evidence().flatten().any(|shown| *shown == *fact),

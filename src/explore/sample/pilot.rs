@@ -123,7 +123,7 @@ struct Life {
 
 /// One pilot execution: without faults, and everybody's steps are counted.
 pub(crate) struct Flight {
-    /// `None`: whoever runs goes on until it blocks.
+    /// `None`: whoever runs goes on until it blocks or is patient.
     random: Option<Rng>,
     values: Rng,
     last: Option<u64>,
@@ -136,6 +136,20 @@ impl Flight {
     pub(super) fn new(own: u64, n: u64) -> Self {
         let random = (n > 0).then(|| Rng::stream(own, "steps"));
         Flight { random, values: Rng::stream(own, "values"), last: None, steps: 0, agents: PerAgent::default() }
+    }
+
+    /// Whoever runs goes on until it blocks, or gives others the time: who polls would poll for ever, and be taken for a livelock.
+    fn whoever_runs(&self, state: &State) -> usize {
+        let usual = default_choice(state, self.last);
+        if !state.is_patience(state.choice(usual)) {
+            return usual;
+        }
+        let rank = |&at: &usize| {
+            let choice = state.choice(at);
+            let agent = state.agent(choice);
+            (state.is_patience(choice), self.last.is_some_and(|last| agent <= last), agent, state.age(choice), at)
+        };
+        (0..state.usual_count()).min_by_key(rank).unwrap_or(usual)
     }
 
     fn count(&mut self, state: &State, at: usize) {
@@ -172,7 +186,7 @@ impl Flight {
 impl Chooser for Flight {
     fn pick(&mut self, state: &State) -> Option<usize> {
         let at = match &mut self.random {
-            None => default_choice(state, self.last),
+            None => self.whoever_runs(state),
             Some(rng) => rng.below(state.choice_count() - state.fault_count()),
         };
         self.count(state, at);
