@@ -1,7 +1,7 @@
 //! The simulated world: a kernel, the executors of its processes, and the [`World`](crate::world::World) that their tasks see.
 //!
 //! From the bottom up: [`kernel`] is plain data; `state` adds tasks, threads, timers and what every task has announced; `executor`, `act`,
-//! `calls`, `lives` and `sync` say what each announcement and each choice does to it; `machine` polls futures, each kept in a `job`;
+//! `calls`, `lives` and `sync` say what each announcement and each choice does to it; `machine` is loaded with a `plan` and polls futures, each kept in a `job`;
 //! `world` is the face that protocols see, and `stage` where it finds the machine; `graph` explains why nothing moves.
 
 mod act;
@@ -19,6 +19,7 @@ mod lives;
 mod machine;
 mod names;
 mod operation;
+mod plan;
 mod stage;
 pub(crate) mod state;
 pub(crate) mod symmetry;
@@ -30,9 +31,10 @@ mod world;
 
 #[cfg(any(feature = "shuttle", feature = "loom"))]
 pub(crate) use machine::panic_text;
-pub(crate) use machine::{Chooser, End, Machine, Plan, PlannedProcess};
+pub(crate) use machine::{Chooser, End, Machine};
 pub(crate) use operation::Op;
 pub use operation::OpId;
+pub(crate) use plan::{Plan, PlannedProcess};
 pub(crate) use state::{Body, Faults, Program, State};
 pub use state::{Choice, TaskId, Time};
 pub use symmetry::Renamed;
