@@ -144,7 +144,8 @@ impl KernelView<'_> {
         (!matches!(task.phase, Phase::Finished | Phase::Dead)).then_some(task.thread)
     }
     /// Whether a task owns a thread now: it runs, or blocks in a synchronous call. One that is suspended in an await, or waits for a
-    /// worker, does not.
+    /// worker, does not. No event tells of that but of those who hold locks ([`Kinds::AWAITS`](crate::world::Kinds::AWAITS)): an oracle that
+    /// asks it of others may get another answer from one schedule than from another that counts as the same.
     pub fn task_on_thread(&self, id: TaskId) -> bool {
         self.tasks.get(id as usize).is_some_and(|task| task.has_thread)
     }
