@@ -14,8 +14,8 @@ use super::{Glob, Oracle, Violation, ViolationKind, state_of};
 use crate::sim::{KernelView, Renamed};
 use crate::world::{Event, Kinds, LockMode, What};
 
-/// Paths of that form have one exclusive owner, or several shared ones. Paths are as they were opened: one place that is spelled in two ways
-/// is two paths, and locks on two inodes at it are no violation.
+/// Paths of that form have one exclusive owner, or several shared ones. However it is spelled: what leads to one name in one directory, by way
+/// of `..` or of a symbolic link, is one path. (Of a recording, which has no directories, paths are compared as they were opened.)
 ///
 /// Who has a lock is not an owner yet: a sound program first looks whether the locked file is still the one that the name points to,
 /// and lets go if not. It becomes one with the first thing that it does *under* the lock: it touches a name or content, opens or
@@ -35,10 +35,10 @@ impl PathExclusion {
 }
 
 /// Another owner of the path of a lock.
-fn rival<'l>(one: &Held, locks: &'l HeldLocks) -> Option<&'l Held> {
+fn rival<'l>(one: &Held, locks: &'l HeldLocks, kernel: &KernelView<'_>) -> Option<&'l Held> {
     let shared = |other: &Held| (one.mode, other.mode) == (LockMode::Shared, LockMode::Shared);
     let mut others = locks.iter().filter(|other| other.description != one.description && other.owned);
-    others.find(|other| other.path == one.path && !shared(other))
+    others.find(|other| other.is_at_place_of(one, kernel) && !shared(other))
 }
 
 #[cold]
@@ -46,7 +46,8 @@ fn two_owners(other: &Held, one: &Held, kernel: &KernelView<'_>) -> Violation {
     let tell = |held: &Held| {
         let (who, step) = (held.taken.who(kernel), held.taken.step);
         let Act { what, step: acted } = &held.act;
-        format!("{who} locked inode {} at step {step}, and {what} at step {acted}", held.file.inode)
+        let spelling = if held.path == one.path { String::new() } else { format!(" as {}", held.path) };
+        format!("{who} locked inode {}{spelling} at step {step}, and {what} at step {acted}", held.file.inode)
     };
     let (theirs, ours) = (other.taken.who(kernel), one.taken.who(kernel));
     let text = format!("{} has two owners: {theirs} and {ours}", one.path);
@@ -72,7 +73,7 @@ impl Oracle for PathExclusion {
             if self.of.matches(&held.path) {
                 self.judged += 1;
                 if kernel.locks.owners() > 1 && broken.is_none() {
-                    broken = rival(held, kernel.locks).map(|other| two_owners(other, held, kernel));
+                    broken = rival(held, kernel.locks, kernel).map(|other| two_owners(other, held, kernel));
                 }
             }
         }

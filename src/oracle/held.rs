@@ -11,9 +11,9 @@ use smallvec::SmallVec;
 
 use super::deed::Deed;
 use super::kin::{self, Actor};
-use crate::sim::Renamed;
 use crate::sim::fingerprint::unordered;
 use crate::sim::state::Task;
+use crate::sim::{KernelView, Renamed};
 use crate::world::{Event, FileId, Kinds, LockMode, What};
 
 /// A lock that somebody has, or was not told that he has lost.
@@ -43,7 +43,20 @@ pub(super) struct Act {
     pub(super) step: u64,
 }
 
+/// Whether two paths may lead to one place: the last component is the same. `..` and symbolic links of directories are spellings.
+fn may_be_one_place(one: &str, other: &str) -> bool {
+    let last = |path: &str| path.rfind('/').map_or(0, |slash| slash + 1);
+    one == other || one[last(one)..] == other[last(other)..]
+}
+
 impl Held {
+    /// Whether that is the path of another one, or leads to the same place.
+    pub(super) fn is_at_place_of(&self, other: &Held, kernel: &KernelView<'_>) -> bool {
+        let place = |held: &Held| kernel.place(held.taken.process, &held.path);
+        self.path == other.path
+            || may_be_one_place(&self.path, &other.path) && place(self).is_some_and(|own| place(other) == Some(own))
+    }
+
     /// Who has it now.
     pub(super) fn actor(&self, tasks: &[Task]) -> Actor {
         kin::named(self.taken.process, self.by, tasks)
@@ -206,7 +219,7 @@ impl HeldLocks {
             return Kinds::NONE;
         }
         self.idle -= self.newly_owned.len();
-        let owner = |place: &&Held, one: &Held| place.owned && place.path == one.path;
+        let owner = |place: &&Held, one: &Held| place.owned && may_be_one_place(&place.path, &one.path);
         let rivalled = |one: &Held| self.iter().filter(|place| owner(place, one)).nth(1).is_some();
         if self.owners() > 1 && self.newly_owned().any(rivalled) {
             Kinds::OWNED | Kinds::RIVALLED
@@ -225,7 +238,7 @@ impl HeldLocks {
         self.newly_owned.clear();
         let (What::Unlink { path, file } | What::Rename { from: path, file, .. }) = &event.what else { return };
         for place in self.places.iter_mut().filter(|place| place.held && place.taken.process == event.process) {
-            if place.path == *path && place.file == *file && std::mem::take(&mut place.owned) {
+            if place.file == *file && may_be_one_place(&place.path, path) && std::mem::take(&mut place.owned) {
                 self.idle += 1;
             }
         }

@@ -81,6 +81,10 @@ impl KernelView<'_> {
     pub fn inode(&self, path: &str) -> Option<u64> {
         self.kernel.find(path).map(|ino| self.kernel.file_id(ino).inode)
     }
+    /// Which directory a path of a process leads to, and the name in there. Nothing in a recording, which has no directories.
+    pub(crate) fn place(&self, process: Pid, path: &str) -> Option<(u64, String)> {
+        (process < self.processes()).then(|| self.kernel.place_of(process, path)).flatten()
+    }
     /// The names in a directory, sorted; none if it is not one.
     pub fn list(&self, path: &str) -> Vec<String> {
         self.kernel.names_in(path)

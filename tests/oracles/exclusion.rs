@@ -38,6 +38,35 @@ fn an_unlinked_lock_file_has_two_owners() {
     passes(&tidy_ones(true));
 }
 
+/// Each locks a lock file, works and, if it `tidies`, unlinks it before it lets go.
+fn by_these_paths(paths: [&'static str; 3], tidies: bool) -> Scenario {
+    let s = scenario("paths")
+        .oracle(|| PathExclusion::of("**/lock"))
+        .directory("/l")
+        .directory("/m")
+        .symlink("/link", "/l");
+    ["p", "q", "r"].iter().zip(paths).fold(s, |s, (name, path)| {
+        s.process(name, move |world: SimWorld| async move {
+            let file = lock(&world, path).await?;
+            world.note("work", "");
+            world.yield_now().await;
+            if tidies {
+                world.unlink(path).await.ok();
+            }
+            world.close(file).await
+        })
+    })
+}
+
+#[test]
+fn a_path_is_one_however_it_is_spelled() {
+    let spellings = ["/l/lock", "/link/lock", "/m/../l/lock"];
+    caught(&by_these_paths(spellings, true), ViolationKind::Exclusion, &["has two owners", " as /"]);
+    passes(&by_these_paths(spellings, false));
+    // A name in another directory is another one.
+    passes(&by_these_paths(["/l/lock", "/m/lock", "/lock"], true));
+}
+
 #[test]
 fn shared_owners_are_fine_while_all_are_shared() {
     // The second opens the same path on another file, because the first has been moved away.

@@ -111,6 +111,12 @@ impl Kernel {
         Ok(place)
     }
 
+    /// The directory that a path leads to, by its number, and the name in there, whether anything is there or not.
+    pub(crate) fn place_of(&self, pid: Pid, path: &str) -> Option<(u64, String)> {
+        let place = self.resolve_to_create(pid, path, true).ok()?;
+        Some((self.file_id(place.dir).inode, place.name.into_owned()))
+    }
+
     /// What `/proc/self/fd/N` leads to: the file of descriptor N, whether it has a name or not. All there is of /proc.
     fn own_descriptor<'p>(&self, pid: Pid, path: &'p str) -> Option<Place<'p>> {
         let number = path.strip_prefix("/proc/self/fd/")?;
