@@ -18,6 +18,8 @@
 //! The scar: "the last step that conflicts" as the only race hid the race of two lockers behind the unlock between them, and a
 //! deadlock with it.
 
+use std::cell::LazyCell;
+
 use smallvec::SmallVec;
 
 use super::run::SEARCH_STEPS_MAX;
@@ -203,7 +205,7 @@ impl Dpor {
         // The last step at which it was there and could not be taken: with that one it could, if it ever was.
         let is_taken = self.stack.get(step).is_some_and(|node| node.chosen == actor);
         let there = born_in.map_or(0, |born_in| born_in + 1)..step;
-        let enabler = || there.clone().rev().find(|&at| is_taken && !self.stack[at].offered.contains(&actor));
+        let enabler = LazyCell::new(|| there.rev().find(|&at| is_taken && !self.stack[at].offered.contains(&actor)));
         for (part, &by) in footprint.parts().iter().enumerate() {
             // What has come before it in any case: those events do not race with it.
             let mut before = match (part, born_in) {
@@ -252,8 +254,7 @@ impl Dpor {
                     let waited = was_there && !actor.is_fault() && !node.offered.contains(&actor);
                     // Then it can come before this step only if what it waited for can.
                     let event = node.first + earlier_part;
-                    let comes_after =
-                        || enabler().is_none_or(|by| by == earlier || self.stack[by].before[0].has(event));
+                    let comes_after = || enabler.is_none_or(|by| by == earlier || self.stack[by].before[0].has(event));
                     if relation == Relation::Race && !(waited && comes_after()) {
                         races.push(Race { earlier, earlier_part, part });
                         ordered.join(&node.before[earlier_part]);

@@ -24,8 +24,7 @@ impl Run<'_> {
     /// Continues the execution that was run last, which has come round: the promise that is broken if it never ends, or on the way to its end.
     pub(super) fn cannot_end(&mut self, at: Position) -> Option<Violation> {
         let came_round = std::mem::take(&mut self.tape);
-        let steps_max = self.sampled_steps_max();
-        let searched_steps_max = std::mem::replace(&mut self.plan.steps_max, steps_max);
+        let searched_steps_max = std::mem::replace(&mut self.plan.steps_max, self.sampled_steps_max);
         let broken = self.go_onward(at, &came_round);
         self.plan.steps_max = searched_steps_max;
         broken
@@ -33,9 +32,8 @@ impl Run<'_> {
 
     fn go_onward(&mut self, at: Position, came_round: &[u32]) -> Option<Violation> {
         let mut endless = None;
-        for nth in 0..TRIES {
+        for mut onward in Onward::all(came_round) {
             self.tape.clear();
-            let mut onward = Onward { past: came_round.iter(), rng: Rng::stream(nth, "onward") };
             let end = self.machine.run(&self.plan, &mut Taping { chooser: &mut onward, tape: &mut self.tape });
             self.findings.keep_evidence(at, self.machine.state(), &self.tape);
             match end {
@@ -51,9 +49,7 @@ impl Run<'_> {
 /// Whether an execution that had no end could not have come to one: continued by chance from its middle on, it has none either. Somebody
 /// who polls while nobody else goes on has no end, and no livelock either.
 pub(super) fn is_for_ever(machine: &mut Machine, plan: &Plan, tape: &[u32]) -> bool {
-    let past = &tape[..tape.len() / 2];
-    (0..TRIES).all(|nth| {
-        let mut onward = Onward { past: past.iter(), rng: Rng::stream(nth, "onward") };
+    Onward::all(&tape[..tape.len() / 2]).all(|mut onward| {
         matches!(machine.run(plan, &mut onward), End::Violated(broken) if broken.kind == ViolationKind::Endless)
     })
 }
@@ -62,6 +58,13 @@ pub(super) fn is_for_ever(machine: &mut Machine, plan: &Plan, tape: &[u32]) -> b
 struct Onward<'t> {
     past: std::slice::Iter<'t, u32>,
     rng: Rng,
+}
+
+impl<'t> Onward<'t> {
+    /// The ways in which an execution is continued.
+    fn all(past: &'t [u32]) -> impl Iterator<Item = Self> {
+        (0..TRIES).map(|nth| Onward { past: past.iter(), rng: Rng::stream(nth, "onward") })
+    }
 }
 
 impl Chooser for Onward<'_> {

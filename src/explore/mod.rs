@@ -246,6 +246,7 @@ impl Failure {
         let noise = self.events.iter().map(is_noise).chain(std::iter::repeat(false));
         self.story.iter().zip(noise).filter(|(_, noise)| !noise).map(|(line, _)| line.as_str()).collect()
     }
+
     /// How small it is: what there is to follow, and what was left out.
     fn size(&self, key: &Key) -> String {
         let switches = match self.switches {

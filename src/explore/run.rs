@@ -93,6 +93,8 @@ struct Common<'a> {
 pub(super) struct Run<'a> {
     common: &'a Common<'a>,
     pub(super) plan: Plan,
+    /// How many steps an execution may have that is drawn; a search may have set the plan a narrower bound.
+    pub(super) sampled_steps_max: u64,
     pub(super) machine: Machine,
     pub(super) findings: Findings,
     /// Only one thread tells.
@@ -145,9 +147,11 @@ impl<'a> Run<'a> {
     fn new(common: &'a Common<'a>, progress: Option<Progress<'a>>) -> Self {
         let mut machine = Machine::default();
         machine.state_mut().judges = common.scenario.judges();
+        let plan = common.scenario.plan();
         Run {
             common,
-            plan: common.scenario.plan(),
+            sampled_steps_max: plan.steps_max,
+            plan,
             machine,
             findings: Findings::of(common.scenario, common.strategy),
             progress,
@@ -236,11 +240,6 @@ impl<'a> Run<'a> {
         self.unticked = (self.unticked.0 + 1, self.unticked.1 + steps);
         let due = self.unticked.0 >= TICK_EXECUTIONS || self.unticked.1 >= TICK_STEPS;
         if due && self.tick() { Then::Over } else { Then::Next }
-    }
-
-    /// How many steps an execution may have that is drawn.
-    pub(super) fn sampled_steps_max(&self) -> u64 {
-        self.common.scenario.plan().steps_max
     }
 
     /// Looks at the clock and at who may interrupt. Whether all is over.

@@ -117,11 +117,7 @@ impl<'r> Retrial<'r> {
     fn execute(&mut self, chooser: &mut dyn Chooser) -> (End, bool) {
         self.machine.state_mut().judges = self.scenario.judges();
         let mut tape = Vec::new();
-        let end = if matches!(self.goal, Goal::Kind(ViolationKind::Endless)) {
-            self.machine.run(&self.plan, &mut Taping { chooser, tape: &mut tape })
-        } else {
-            self.machine.run(&self.plan, chooser)
-        };
+        let end = self.machine.run(&self.plan, &mut Taping { chooser, tape: &mut tape });
         self.spent.schedules += 1;
         self.spent.steps += self.machine.state().step;
         self.interrupted |= !(self.tried)(self.spent.schedules);

@@ -76,20 +76,18 @@ impl State {
         let now = self.moment();
         let task = &mut self.tasks[id as usize];
         let host = &mut self.hosts[task.pid as usize];
-        if task.has_thread || task.thread == Thread::Own {
-            // It has kept it, or has one of its own.
-        } else if host.worker_tasks <= host.workers {
-            debug_assert!(host.idle > 0, "fewer tasks than workers, and none is idle");
-            host.idle -= 1;
-        } else {
+        let (pid, needs_one) = (task.pid, !(task.has_thread || task.thread == Thread::Own));
+        if needs_one && host.worker_tasks > host.workers {
             (task.phase, task.in_line_since) = (Phase::Ready, now);
             host.ready.push(id);
-            let pid = task.pid;
             self.touch(Resource::Workers(pid), Access::Write);
             self.feed(pid);
             return;
         }
-        let pid = task.pid;
+        if needs_one {
+            debug_assert!(host.idle > 0, "fewer tasks than workers, and none is idle");
+            host.idle -= 1;
+        }
         self.give_thread(id);
         self.touch(Resource::Workers(pid), Access::Add);
     }
