@@ -392,8 +392,7 @@ fn compare(program: &Program, sum: &mut Compared) -> Option<bool> {
 #[expect(clippy::print_stdout, reason = "the long run tells how long it was")]
 fn random_programs_end_as_under_shuttles_own_search() {
     // A longer run: FLOCKSTEP_PROGRAMS=10000 cargo test --release --test tests shuttles_own_search -- --nocapture
-    #[expect(clippy::disallowed_methods, reason = "how long a test runs is asked of the real environment")]
-    let count = std::env::var("FLOCKSTEP_PROGRAMS").ok().and_then(|n| n.parse().ok()).unwrap_or(300);
+    let count = crate::reduction::programs_asked_for(300);
     let mut sum = Compared::default();
     for seed in 0..count {
         let program = Program::random(seed);

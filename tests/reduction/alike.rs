@@ -144,8 +144,7 @@ async fn main(world: SimWorld, program: Program, logs: Logs) {
 #[expect(clippy::print_stdout, reason = "the long run tells how long it was")]
 fn random_programs_come_to_the_same_whoever_is_who() {
     // A longer run: FLOCKSTEP_PROGRAMS=100000 cargo test --release --test tests whoever_is_who -- --nocapture
-    #[expect(clippy::disallowed_methods, reason = "how long a test runs is asked of the real environment")]
-    let count = std::env::var("FLOCKSTEP_PROGRAMS").ok().and_then(|n| n.parse().ok()).unwrap_or(2_500);
+    let count = super::programs_asked_for(2_500);
     let [mut compared, mut violated, mut fewer, mut all, mut some] = [0u64; 5];
     for program in (0..count).map(Program::random) {
         let (each_by_itself, states) = program.outcome(false);

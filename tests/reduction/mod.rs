@@ -73,6 +73,12 @@ const ONCE_WRONG: [u64; 7] = [12_503, 24_836, 26_192, 27_809, 34_518, 95_948, 2_
 /// Larger programs are left out.
 const EXECUTIONS_MAX: u64 = 20_000;
 
+/// How many programs are compared: so many, or FLOCKSTEP_PROGRAMS.
+pub(crate) fn programs_asked_for(usually: u64) -> u64 {
+    #[expect(clippy::disallowed_methods, reason = "how long a test runs is asked of the real environment")]
+    std::env::var("FLOCKSTEP_PROGRAMS").ok().and_then(|n| n.parse().ok()).unwrap_or(usually)
+}
+
 /// Whether the search without reduction, that with it, and that with the state cache come to the same; how many executions the first two
 /// took. Nothing if the program is too large.
 fn compare(program: &Program) -> Option<(Outcome, [u64; 2])> {
@@ -93,17 +99,15 @@ fn compare(program: &Program) -> Option<(Outcome, [u64; 2])> {
 #[test]
 fn random_programs_come_to_the_same_with_and_without_reduction() {
     // A longer run: FLOCKSTEP_PROGRAMS=100000 cargo test --release --test tests random_programs -- --nocapture
-    #[expect(clippy::disallowed_methods, reason = "how long a test runs is asked of the real environment")]
-    let count = std::env::var("FLOCKSTEP_PROGRAMS").ok().and_then(|n| n.parse().ok()).unwrap_or(300);
+    let count = programs_asked_for(300);
     compare_all((0..count).chain(ONCE_WRONG).map(Program::random));
 }
 
 #[test]
 fn random_programs_that_wait_for_several_tasks_together_come_to_the_same() {
     // A longer run: FLOCKSTEP_PROGRAMS=100000 cargo test --release --test tests tasks_together -- --nocapture
-    #[expect(clippy::disallowed_methods, reason = "how long a test runs is asked of the real environment")]
-    let count = std::env::var("FLOCKSTEP_PROGRAMS").ok().and_then(|n| n.parse().ok()).unwrap_or(100);
-    compare_all((0..).filter_map(Program::joining).take(count));
+    let count = programs_asked_for(100);
+    compare_all((0..).filter_map(Program::joining).take(count as usize));
 }
 
 #[expect(clippy::print_stdout, reason = "the long run tells how long it was")]

@@ -10,6 +10,7 @@ use flockstep::world::*;
 use flockstep::{Scenario, SimWorld, Strategy, Verdict, ViolationKind, scenario};
 
 use super::programs::{Dice, Logs, Program, Step, Theme, scene, step};
+use super::{EXECUTIONS_MAX, programs_asked_for};
 
 // ---- programs -------------------------------------------------------------------------------------------------------------------
 
@@ -170,24 +171,25 @@ fn kept(scene: &Scenario, method: Method) -> (Kept, u64) {
     (kept, found.executions)
 }
 
-/// Larger programs are left out.
-const EXECUTIONS_MAX: u64 = 5_000;
-
 const PLAIN: Method = Method::Dfs { cache: false };
 
-/// What all searches agree that became of it.
+/// What all searches agree that became of it, and how many executions that took without reduction and with it.
 ///
 /// # Panics
 /// If they do not.
-fn agreed(scene: &Scenario, program: &Program, oracle: &str) -> Kept {
-    let (all, _) = kept(scene, PLAIN);
+fn agreed(scene: &Scenario, program: &Program, oracle: &str) -> (Kept, [u64; 2]) {
+    let (all, plain) = kept(scene, PLAIN);
+    let mut reduced = 0;
     for method in [Method::Dpor, Method::Dfs { cache: true }, Method::Bounded] {
-        let (some, _) = kept(scene, method);
+        let (some, executions) = kept(scene, method);
+        if method == Method::Dpor {
+            reduced = executions;
+        }
         // With whose turn it is there are more states than there may be executions for now and then.
         let gives_up = all == Kept::Unknown || method == Method::Bounded && some == Kept::Unknown;
         assert!(some == all || gives_up, "{oracle} by {method:?}: {some:?} and not {all:?}: {program:#?}");
     }
-    all
+    (all, [plain, reduced])
 }
 
 /// In the programs of these seeds something was once called kept that was not.
@@ -197,10 +199,9 @@ const ONCE_WRONG: [u64; 6] = [124, 254, 688, 1_996, 4_665, 7_552];
 #[expect(clippy::print_stdout, reason = "the long run tells how long it was")]
 fn promises_are_kept_and_broken_whatever_finds_the_schedules() {
     // A longer run: FLOCKSTEP_PROGRAMS=10000 cargo test --release --test tests promises -- --nocapture
-    #[expect(clippy::disallowed_methods, reason = "how long a test runs is asked of the real environment")]
-    let count = std::env::var("FLOCKSTEP_PROGRAMS").ok().and_then(|n| n.parse().ok()).unwrap_or(60);
+    let count = programs_asked_for(60);
     let mut became = [[0u64; 4]; ORACLES.len()];
-    let mut programs = 0;
+    let [mut programs, mut plain, mut reduced] = [0; 3];
     for program in (0..count).chain(ONCE_WRONG).map(program) {
         let bare = scene(&program, &Logs::default());
         // What is broken without them says nothing of them.
@@ -210,12 +211,15 @@ fn promises_are_kept_and_broken_whatever_finds_the_schedules() {
         programs += 1;
         for ((name, watched), became) in ORACLES.iter().zip(&mut became) {
             let scene = watched(scene(&program, &Logs::default()));
-            became[agreed(&scene, &program, name) as usize] += 1;
+            let (kept, executions) = agreed(&scene, &program, name);
+            became[kept as usize] += 1;
+            (plain, reduced) = (plain + executions[0], reduced + executions[1]);
         }
     }
     for ((name, _), [upheld, broken, vacuous, _]) in ORACLES.iter().zip(became) {
         println!("{name}: of {programs} programs {upheld} upheld, {broken} broken, {vacuous} vacuous");
     }
+    println!("{plain} executions without reduction, {reduced} with it");
     let every = |kept: Kept| became.iter().filter(|became| became[kept as usize] > 0).count();
     assert!(every(Kept::Upheld) >= 15 && every(Kept::Broken) >= 10, "{became:?}");
 }
