@@ -174,8 +174,10 @@ impl Dpor {
             let Past { before, races } = self.look_back(step, chosen, born, footprint, false);
             self.stack[step].before = before.clone();
             self.reverse_all(&races, step, chosen, &before);
-            for spared in self.stack[step].footprint.spared() {
-                self.learn_from_unborn(step, &spared, false);
+            let node = &self.stack[step];
+            let missed = node.footprint.missed().iter().filter(|missed| !node.offered.contains(&missed.actor));
+            for missed in missed.cloned().collect::<Vec<_>>() {
+                self.learn_from_unborn(step, &missed, false);
             }
             for (actor, footprint) in std::mem::take(&mut self.stack[step].averted) {
                 // It could have struck between the operation and what tasks did because of it, had the last of the operations which they

@@ -227,6 +227,9 @@ impl State {
 
     /// Takes an operation out of every list.
     pub(crate) fn forget(&mut self, id: OpId) {
+        if self.footprint.is_some() {
+            self.miss_operation(id);
+        }
         self.disable(id);
         self.unwatch_inode(id);
         self.no_longer_blocks(id);

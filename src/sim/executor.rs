@@ -133,7 +133,7 @@ impl State {
             self.give_thread(id);
             self.touch(Resource::Workers(pid), Access::Write);
             self.touch(Resource::Task(id), Access::Write);
-            self.spare(id);
+            self.miss_resumption(id);
         }
         let host = &self.hosts[pid as usize];
         let hungry = host.alive && host.idle > 0 && !host.ready.is_empty();

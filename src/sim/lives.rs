@@ -173,8 +173,12 @@ impl State {
             if task.pid != pid || matches!(task.phase, Phase::Finished | Phase::Dead) {
                 continue;
             }
+            let was_in_line = task.phase == Phase::Ready;
             task.phase = Phase::Dead;
             self.live -= 1;
+            if was_in_line {
+                self.miss_resumption(id);
+            }
             for op in self.ops_of(id).collect::<SmallVec<[OpId; 4]>>() {
                 self.withdraw_dead(op);
             }

@@ -4,11 +4,11 @@ use std::sync::{Arc, Mutex};
 
 use flockstep::explore::Method;
 use flockstep::sim::kernel::Ground;
-use flockstep::world::{InProcess, Tasks};
+use flockstep::world::Tasks;
 use flockstep::{Scenario, SimWorld, Strategy, Verdict, scenario};
 
 use super::programs::{Dice, Logs, Outcome, Step, Theme, forget_some, noting, step};
-use super::tasks::{Shared, run};
+use super::tasks::{Shared, Slots, run};
 
 /// What each process does, and what each of its tasks.
 #[derive(Clone, Debug)]
@@ -124,19 +124,13 @@ async fn main(world: SimWorld, program: Program, logs: Logs) {
         logs.insert(name.clone(), String::new());
         name
     };
-    let shared = Shared {
-        semaphore: world.semaphore("s", 2),
-        mutex: world.value_mutex("m", ()),
-        thread_mutex: world.thread_mutex("t", ()),
-        notify: world.notify("n"),
-        joining: Arc::default(),
-    };
+    let shared = Shared::of(&world, true);
     let one = |n| {
-        let task = run(world.clone(), shared.clone(), logs.clone(), name(), program.each.clone());
+        let task = run(world.clone(), shared.clone(), logs.clone(), name(), Slots::default(), program.each.clone());
         world.spawn(&format!("same {n}"), task)
     };
     let mut all: Vec<_> = (0..program.tasks).map(one).collect();
-    run(world.clone(), shared.clone(), logs.clone(), name(), program.first.clone()).await;
+    run(world.clone(), shared.clone(), logs.clone(), name(), Slots::default(), program.first.clone()).await;
     world.join_all(&mut all).await;
 }
 

@@ -6,12 +6,12 @@ use std::sync::{Arc, Mutex};
 use flockstep::explore::Method;
 use flockstep::oracle::{Oracle, state_of};
 use flockstep::sim::kernel::{Ground, Quirk};
-use flockstep::world::{Event, InProcess, Kinds, LockMode, OpenOptions, Process, Tasks};
-use flockstep::{KernelView, Renamed, Scenario, SimWorld, Strategy, Verdict, Violation, scenario};
+use flockstep::world::{Event, Files, Kinds, LockMode, OpenOptions, Process, Tasks};
+use flockstep::{KernelView, Renamed, Scenario, SimWorld, Strategy, Time, Verdict, Violation, scenario};
 use futures::FutureExt;
 use futures::future::poll_fn;
 
-use super::tasks::{CHILDREN, Shared, run};
+use super::tasks::{CHILDREN, Shared, Slots, run};
 
 /// One thing that a task does. Slots hold its descriptors, paths are few, so that tasks meet.
 #[derive(Clone, Debug)]
@@ -75,6 +75,22 @@ pub(super) enum Step {
     Leave,
     /// A remark of that kind on that.
     Note(&'static str, &'static str),
+    /// Starts a child that does it with what is in the slots, and keeps it. The one before is dropped.
+    Start(Box<Step>),
+    /// The same, and it is captured what it says.
+    Capture(Box<Step>),
+    /// Waits for the child that is kept.
+    Reap,
+    /// Kills it.
+    KillKept,
+    /// Drops it.
+    LetGo,
+    /// Gives it up after a while.
+    Within(Box<Step>),
+    /// Counts in what the tasks of a process share.
+    Add,
+    /// Looks at what they have counted.
+    Look,
 }
 
 pub(super) struct Dice(pub(super) u64);
@@ -229,6 +245,10 @@ pub(super) struct Program {
     /// On a ground that may lose one.
     pub(super) lose: bool,
     pub(super) quirk: Option<Quirk>,
+    pub(super) ground: Ground,
+    pub(super) time: Time,
+    /// What the tasks of a process share counts by its value only.
+    pub(super) by_value: bool,
 }
 
 impl Program {
@@ -275,6 +295,9 @@ impl Program {
             expire: dice.below(6) == 0,
             lose: dice.below(8) == 0,
             quirk: None,
+            ground: Ground::default(),
+            time: Time::default(),
+            by_value: false,
         }
     }
 }
@@ -307,7 +330,8 @@ pub(super) fn outcome(program: &Program, method: Method, at_most: u64) -> (Outco
 
 pub(super) fn scene(program: &Program, logs: &Logs) -> Scenario {
     let mut scene = scenario("random")
-        .ground(if program.lose { Ground::Nfs } else { Ground::default() })
+        .ground(if program.lose { Ground::Nfs } else { program.ground })
+        .time(program.time)
         .tasks_share_nothing()
         .leaks_allowed()
         .directory("/d")
@@ -316,25 +340,26 @@ pub(super) fn scene(program: &Program, logs: &Logs) -> Scenario {
         .blocking_threads(program.pool)
         .nofile(program.nofile);
     for (which, tasks) in program.processes.iter().enumerate() {
-        let (tasks, logs) = (tasks.clone(), logs.clone());
+        let (tasks, logs, by_value) = (tasks.clone(), logs.clone(), program.by_value);
         let name = format!("p{which}");
         scene = scene.process(&name.clone(), move |world: SimWorld| {
             let (tasks, logs, name) = (tasks.clone(), logs.clone(), name.clone());
             async move {
-                let shared = Shared {
-                    semaphore: world.semaphore("s", 2),
-                    mutex: world.mutex("m", ()),
-                    thread_mutex: world.thread_mutex("t", ()),
-                    notify: world.notify("n"),
-                    joining: Arc::default(),
-                };
+                let shared = Shared::of(&world, by_value);
                 for (n, steps) in tasks.iter().enumerate().skip(1) {
-                    let task = run(world.clone(), shared.clone(), logs.clone(), format!("{name}/t{n}"), steps.clone());
+                    let task = run(
+                        world.clone(),
+                        shared.clone(),
+                        logs.clone(),
+                        format!("{name}/t{n}"),
+                        Slots::default(),
+                        steps.clone(),
+                    );
                     let task = world.spawn(&format!("t{n}"), task);
                     shared.joining.lock().unwrap().push(task);
                 }
                 let joining = shared.joining.clone();
-                run(world.clone(), shared, logs.clone(), name.clone(), tasks[0].clone()).await;
+                run(world.clone(), shared, logs.clone(), name.clone(), Slots::default(), tasks[0].clone()).await;
                 // Those that it has not waited for together.
                 let left = joining.lock().unwrap().len();
                 for n in 0..left {
@@ -346,20 +371,19 @@ pub(super) fn scene(program: &Program, logs: &Logs) -> Scenario {
             }
         });
     }
-    let children = logs.clone();
+    let (children, by_value) = (logs.clone(), program.by_value);
     scene = scene.program("child", move |world: SimWorld| {
         let logs = children.clone();
         async move {
             let name = world.args()[1].clone();
             let step = CHILDREN.with_borrow(|children| children[&name].clone());
-            let shared = Shared {
-                semaphore: world.semaphore("s", 2),
-                mutex: world.mutex("m", ()),
-                thread_mutex: world.thread_mutex("t", ()),
-                notify: world.notify("n"),
-                joining: Arc::default(),
+            let shared = Shared::of(&world, by_value);
+            let given = |n: usize| match world.args()[n].parse().expect("a descriptor number") {
+                0 => None,
+                number => Some(world.inherited(number).expect("it is given")),
             };
-            run(world, shared, logs, name, vec![step]).await;
+            let slots = [given(2), given(3)];
+            run(world, shared, logs, name, slots, vec![step]).await;
         }
     });
     if let Some(quirk) = program.quirk {

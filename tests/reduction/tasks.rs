@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use flockstep::SimWorld;
 use flockstep::oracle::state_of;
-use flockstep::world::{Children, Clock, Command, Files, InProcess, Join, Locks, Notes, Tasks};
+use flockstep::world::{Children, Clock, Command, Files, InProcess, Join, Locks, Notes, Output, Stdio, Tasks};
 
 use super::programs::{Logs, Step};
 
@@ -23,14 +23,37 @@ pub(super) struct Shared {
     pub(super) mutex: <SimWorld as InProcess>::Mutex<()>,
     pub(super) thread_mutex: <SimWorld as InProcess>::ThreadMutex<()>,
     pub(super) notify: <SimWorld as InProcess>::Notify,
+    pub(super) count: <SimWorld as InProcess>::Mutex<u8>,
     /// Where the first task keeps those that can be aborted.
     pub(super) joining: Arc<Mutex<Vec<<SimWorld as Tasks>::Joining<()>>>>,
 }
 
+impl Shared {
+    /// What a process has that begins. Of its mutexes only what is in them may matter.
+    pub(super) fn of(world: &SimWorld, by_value: bool) -> Self {
+        let (mutex, count) = match by_value {
+            true => (world.value_mutex("m", ()), world.value_mutex("n", 0)),
+            false => (world.mutex("m", ()), world.mutex("n", 0)),
+        };
+        Shared {
+            semaphore: world.semaphore("s", 2),
+            mutex,
+            thread_mutex: world.thread_mutex("t", ()),
+            notify: world.notify("n"),
+            count,
+            joining: Arc::default(),
+        }
+    }
+}
+
+/// Descriptors by slot.
+pub(super) type Slots = [Option<<SimWorld as Files>::File>; 2];
+
 /// What a task has.
 #[derive(Default)]
 struct Own {
-    slots: [Option<<SimWorld as Files>::File>; 2],
+    slots: Slots,
+    child: Option<<SimWorld as Children>::Child>,
     permits: Vec<<SimWorld as InProcess>::Permit>,
     guard: Option<<SimWorld as InProcess>::Guard<()>>,
     thread_guard: Option<<SimWorld as InProcess>::ThreadGuard<()>>,
@@ -233,8 +256,37 @@ async fn act(world: &SimWorld, shared: &Shared, own: &Mutex<Own>, step: &Step) -
             world.note(kind, subject);
             "noted".into()
         }
+        Step::Add => {
+            let mut count = world.lock(&shared.count).await;
+            *count = (*count + 1) % 3;
+            count.to_string()
+        }
+        Step::Look => world.lock(&shared.count).await.to_string(),
+        Step::Reap => {
+            let child = own.lock().unwrap().child.take();
+            match child {
+                Some(child) => ended(world.wait(child).await),
+                None => "-".into(),
+            }
+        }
+        Step::KillKept => {
+            let child = own.lock().unwrap().child.take();
+            let Some(child) = child else { return "-".into() };
+            let said = told(world.kill(&child).await);
+            own.lock().unwrap().child.replace(child);
+            said
+        }
+        Step::LetGo => {
+            let child = own.lock().unwrap().child.take();
+            drop(child);
+            world.yield_now().await;
+            "let go".into()
+        }
         Step::Pool(_)
         | Step::Thread(_)
+        | Step::Start(_)
+        | Step::Capture(_)
+        | Step::Within(_)
         | Step::Both(..)
         | Step::Either(..)
         | Step::Child(_)
@@ -245,8 +297,16 @@ async fn act(world: &SimWorld, shared: &Shared, own: &Mutex<Own>, step: &Step) -
     }
 }
 
-pub(super) async fn run(world: SimWorld, shared: Shared, logs: Logs, name: String, steps: Vec<Step>) {
-    let own = Arc::new(Mutex::new(Own::default()));
+/// How a child has ended.
+fn ended(output: flockstep::world::Result<Output>) -> String {
+    match output {
+        Ok(output) => format!("{:?} {}", output.status, String::from_utf8_lossy(&output.stdout)),
+        Err(error) => error.errno.to_string(),
+    }
+}
+
+pub(super) async fn run(world: SimWorld, shared: Shared, logs: Logs, name: String, slots: Slots, steps: Vec<Step>) {
+    let own = Arc::new(Mutex::new(Own { slots, ..Own::default() }));
     let say = |said: String| logs.lock().unwrap().entry(name.clone()).or_default().push_str(&format!("{said};"));
     say("begun".into());
     for step in &steps {
@@ -274,11 +334,33 @@ pub(super) async fn run(world: SimWorld, shared: Shared, logs: Logs, name: Strin
                 };
                 say(first);
             }
-            Step::Child(inner) | Step::Kill(inner) => {
+            Step::Within(inner) => {
+                let limit = Some(Duration::from_millis(10));
+                let done = flockstep::world::timeout(&world, limit, act(&world, &shared, &own, inner));
+                say(done.await.unwrap_or_else(|_| "timed out".into()));
+            }
+            Step::Child(inner) | Step::Kill(inner) | Step::Start(inner) | Step::Capture(inner) => {
                 let number = steps.iter().position(|other| std::ptr::eq(other, step)).unwrap();
                 let own_name = format!("{name}/c{number}");
                 CHILDREN.with_borrow_mut(|children| children.insert(own_name.clone(), (**inner).clone()));
-                let said = match world.spawn_child(Command::new("child", [own_name])).await {
+                let keeps = matches!(step, Step::Start(_) | Step::Capture(_));
+                let slots = if keeps { std::mem::take(&mut own.lock().unwrap().slots) } else { Slots::default() };
+                let number = |file: &Option<_>| file.as_ref().map_or(0, |file| world.descriptor(file)).to_string();
+                let mut command = Command::new("child", [own_name, number(&slots[0]), number(&slots[1])]);
+                if matches!(step, Step::Capture(_)) {
+                    command = command.output(Stdio::Capture);
+                }
+                let command = slots.iter().flatten().fold(command, |command, file| command.inherit(file));
+                let started = world.spawn_child(command).await;
+                if keeps {
+                    own.lock().unwrap().slots = slots;
+                }
+                say(match started {
+                    Ok(child) if keeps => {
+                        let old = own.lock().unwrap().child.replace(child);
+                        drop(old);
+                        "started".into()
+                    }
                     Ok(child) => {
                         if matches!(step, Step::Kill(_)) {
                             world.kill(&child).await.ok();
@@ -286,8 +368,7 @@ pub(super) async fn run(world: SimWorld, shared: Shared, logs: Logs, name: Strin
                         world.wait(child).await.map_or_else(|e| e.errno.to_string(), |o| format!("{:?}", o.status))
                     }
                     Err(error) => error.errno.to_string(),
-                };
-                say(said);
+                });
             }
             Step::Forget(one, other) => {
                 let steps = async {

@@ -7,7 +7,7 @@
 use flockstep::explore::Method;
 use flockstep::oracle::*;
 use flockstep::world::*;
-use flockstep::{Scenario, SimWorld, Strategy, Verdict, ViolationKind, scenario};
+use flockstep::{Ground, Scenario, SimWorld, Strategy, Time, Verdict, ViolationKind, scenario};
 
 use super::programs::{Dice, Logs, Program, Step, Theme, scene, step};
 use super::{EXECUTIONS_MAX, programs_asked_for};
@@ -118,6 +118,9 @@ fn program(seed: u64) -> Program {
         expire: dice.below(8) == 0,
         lose: dice.below(8) == 0,
         quirk: None,
+        ground: Ground::default(),
+        time: Time::default(),
+        by_value: false,
     }
 }
 

@@ -124,15 +124,14 @@ pub(crate) struct Footprint {
     parts: SmallVec<[Option<TaskId>; 4]>,
     /// In which parts before it that task was woken, for each part: bit by bit.
     causes: SmallVec<[u64; 4]>,
-    /// Tasks that got a worker without being chosen, because there are enough of them now; of which process, and since when they were
-    /// in line.
-    spared: SmallVec<[(TaskId, Pid, Moment); 1]>,
+    /// Steps that somebody waited to take, and will not.
+    missed: Vec<Waiting>,
 }
 
 impl Default for Footprint {
     /// With nothing but the part of the operation.
     fn default() -> Self {
-        Footprint { touched: SmallVec::new(), parts: smallvec![None], causes: smallvec![0], spared: SmallVec::new() }
+        Footprint { touched: SmallVec::new(), parts: smallvec![None], causes: smallvec![0], missed: Vec::new() }
     }
 }
 
@@ -177,16 +176,10 @@ impl Footprint {
         footprint
     }
 
-    /// Tasks that would have had to be resumed, but for this step.
-    pub(crate) fn spared(&self) -> SmallVec<[Waiting; 1]> {
-        let spared = self.spared.iter();
-        spared
-            .map(|&(task, pid, since)| Waiting {
-                actor: Actor::Resume(task),
-                since,
-                footprint: Footprint::of_resumption(task, pid),
-            })
-            .collect()
+    /// Steps that somebody waited to take before this one, and will not take any more: a task has got its worker without being chosen, or has
+    /// died, or has given up what it waited for.
+    pub(crate) fn missed(&self) -> &[Waiting] {
+        &self.missed
     }
 
     /// Whose each part is; none is the operation's own.
@@ -270,7 +263,7 @@ pub(crate) trait Standing {
 }
 
 /// A step that cannot be taken, or need not be taken any more.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Waiting {
     pub(crate) actor: Actor,
     pub(crate) since: Moment,

@@ -25,13 +25,47 @@ impl State {
         }
     }
 
-    /// A task gets a worker without being chosen.
-    pub(crate) fn spare(&mut self, id: TaskId) {
-        let task = &self.tasks[id as usize];
-        let spared = (id, task.pid, task.in_line_since);
-        if let Some(footprint) = &mut self.footprint {
-            footprint.spared.push(spared);
+    /// A task that is in line for a worker will not be chosen: it gets one otherwise, or has died.
+    pub(crate) fn miss_resumption(&mut self, id: TaskId) {
+        if self.footprint.is_some() {
+            let missed = self.resumption(id);
+            self.miss(missed);
         }
+    }
+
+    /// An operation is withdrawn. It may have been possible before something that has made it wait.
+    #[cold]
+    pub(crate) fn miss_operation(&mut self, id: OpId) {
+        let pending = &self.ops[id.slot as usize];
+        if pending.born.step < self.step
+            && let Some(missed) = self.announced(pending)
+        {
+            self.miss(missed);
+        }
+    }
+
+    fn miss(&mut self, missed: Waiting) {
+        if let Some(footprint) = &mut self.footprint {
+            footprint.missed.push(missed);
+        }
+    }
+
+    /// What a task waits for that is in line for a worker.
+    fn resumption(&self, id: TaskId) -> Waiting {
+        let task = &self.tasks[id as usize];
+        let footprint = Footprint::of_resumption(id, task.pid);
+        Waiting { actor: Actor::Resume(id), since: task.in_line_since, footprint }
+    }
+
+    /// What an operation would do that has not acted, and may have to wait.
+    fn announced(&self, pending: &Pending) -> Option<Waiting> {
+        let Owner::Task(task) = pending.owner else { return None };
+        if !(pending.live && pending.stage == Stage::Announced && pending.op.may_have_to_wait()) {
+            return None;
+        }
+        let mut footprint = Footprint::default();
+        self.declare(task, &pending.op, &mut footprint);
+        Some(Waiting { actor: Actor::Operation(task, pending.seq), since: pending.born, footprint })
     }
 
     /// Now, as far as anybody wants to know.
@@ -242,25 +276,10 @@ impl Standing for State {
         }
     }
     fn blocked(&self) -> Vec<Waiting> {
-        let mut blocked = Vec::new();
-        for pending in &self.ops {
-            let waits = pending.live && pending.stage == Stage::Announced && pending.place.is_none();
-            let Owner::Task(task) = pending.owner else { continue };
-            if waits && pending.op.may_have_to_wait() {
-                let mut footprint = Footprint::default();
-                self.declare(task, &pending.op, &mut footprint);
-                let (actor, since) = (Actor::Operation(task, pending.seq), pending.born);
-                blocked.push(Waiting { actor, since, footprint });
-            }
-        }
-        for (id, task) in self.tasks.iter().enumerate() {
-            if task.phase == Phase::Ready {
-                let id = id as TaskId;
-                let (actor, since) = (Actor::Resume(id), task.in_line_since);
-                blocked.push(Waiting { actor, since, footprint: Footprint::of_resumption(id, task.pid) });
-            }
-        }
-        blocked
+        let waits = |pending: &&Pending| pending.place.is_none();
+        let operations = self.ops.iter().filter(waits).filter_map(|pending| self.announced(pending));
+        let in_line = (0..).zip(self.tasks.iter()).filter(|(_, task)| task.phase == Phase::Ready);
+        operations.chain(in_line.map(|(id, _)| self.resumption(id))).collect()
     }
     fn footprint(&self) -> &Footprint {
         self.footprint.as_ref().expect("it is being watched")
