@@ -43,6 +43,9 @@ impl Events {
     fn has(&self, event: usize) -> bool {
         self.0.get(event / 64).is_some_and(|word| word & (1 << (event % 64)) != 0)
     }
+    fn meets(&self, other: &Events) -> bool {
+        self.0.iter().zip(&other.0).any(|(mine, theirs)| mine & theirs != 0)
+    }
     fn join(&mut self, other: &Events) {
         if self.0.len() < other.0.len() {
             self.0.resize(other.0.len(), 0);
@@ -280,33 +283,43 @@ impl Dpor {
 
     fn reverse_all(&mut self, races: &[Race], step: usize, actor: Actor, before: &[Events]) {
         for &Race { earlier, earlier_part, part } in races {
-            self.reverse(earlier, step, actor, &before[part]);
+            self.reverse(earlier, step, actor, part, before);
             // What a task did because of the earlier step may have waited for others too, any of which could have been the last one.
             for awaited in (0..earlier).rev() {
                 let node = &self.stack[awaited];
                 let awaits = |at| node.footprint.ends_what_is_awaited(at, &self.stack[earlier].footprint, earlier_part);
                 if (0..node.before.len()).any(awaits) {
-                    self.reverse(awaited, step, actor, &before[part]);
+                    self.reverse(awaited, step, actor, part, before);
                 }
             }
         }
     }
 
-    /// Sees to it that the node before `earlier` is also left by a step that begins an execution in which `actor`'s step at `step` comes
-    /// before that of `earlier`.
-    fn reverse(&mut self, earlier: usize, step: usize, actor: Actor, before: &Events) {
-        // The steps that need not come after `earlier`, and then the actor's.
+    /// Sees to it that the node before `earlier` is also left by a step that begins an execution in which the `part` of `actor`'s step at
+    /// `step` comes before `earlier`.
+    fn reverse(&mut self, earlier: usize, step: usize, actor: Actor, part: usize, before: &[Events]) {
+        // The steps that need not come after `earlier`, and then the actor's. A step is taken as a whole: one whose operation need not, while what
+        // a task does because of it must, is among them only if the actor's cannot come before it.
         let operation = self.stack[earlier].first;
-        let between: Vec<usize> = (earlier + 1..step).filter(|&at| !self.stack[at].before[0].has(operation)).collect();
-        let first = |at: usize, before: &Events| {
-            between.iter().all(|&other| other >= at || !before.has(self.stack[other].first))
+        let (mut between, mut after) = (Vec::new(), Events::default());
+        after.add(operation);
+        for at in earlier + 1..step {
+            let Node { first, before: ref all, .. } = self.stack[at];
+            if before[part].has(first) && !all[0].has(operation) || !all.iter().any(|one| one.meets(&after)) {
+                between.push(at);
+            } else {
+                after.add(first);
+            }
+        }
+        let first = |at: usize, before: &[Events]| {
+            between.iter().all(|&other| other >= at || !before.iter().any(|one| one.has(self.stack[other].first)))
         };
         let mut initials: Vec<Actor> = Vec::new();
         if first(step, before) {
             initials.push(actor);
         }
         for &at in &between {
-            if first(at, &self.stack[at].before[0]) && !initials.contains(&self.stack[at].chosen) {
+            if first(at, &self.stack[at].before) && !initials.contains(&self.stack[at].chosen) {
                 initials.push(self.stack[at].chosen);
             }
         }

@@ -5,8 +5,8 @@ use flockstep::explore::Method;
 use flockstep::world::{Children, Command, Files, LockMode, OpenOptions, Process, Result, Tasks};
 use flockstep::{Ground, SimWorld, Strategy, Time, Verdict, scenario};
 
-use super::programs::{Dice, Program, Step, Theme, step};
-use super::{compare_all, programs_asked_for};
+use super::programs::{Dice, Outcome, Program, Step, Theme, step};
+use super::{compare, compare_all, programs_asked_for};
 
 /// What a program is about.
 #[derive(Clone, Copy)]
@@ -65,7 +65,7 @@ fn script(dice: &mut Dice, about: About) -> Vec<Step> {
     }
 }
 
-fn program(seed: u64) -> Program {
+pub(super) fn program(seed: u64) -> Program {
     let mut dice = Dice(seed.wrapping_mul(0xbf58_476d_1ce4_e5b9) | 1);
     (0..4).for_each(|_| _ = dice.below(2));
     let about = dice.of(&[About::Locks, About::Locks, About::Tokens, About::Numbers, About::Patience]);
@@ -161,5 +161,24 @@ fn who_waits_until_it_is_given_up_could_have_come_first() {
             let found = scene.explore(strategy);
             assert!(matches!(found.verdict, Verdict::Violated(_)), "{given_up:?} by {method:?}: {:?}", found.verdict);
         }
+    }
+}
+
+/// What a task does because of a step goes where the step goes. Somebody waits until a moment that depends on when he began to; a deadline expires
+/// early, and it is later from then on. That one who begins before it and one who begins after it are not in each other's way says nothing of
+/// the one who is after it in an execution: he was taken for somebody who could as well have come first.
+#[test]
+fn a_step_is_taken_with_all_that_comes_of_it() {
+    let within = |step| Within(Box::new(step));
+    let p0 = vec![vec![Yield, Sleep], vec![Yield, within(LockThread), Sleep]];
+    let processes = vec![p0, vec![vec![within(Yield)]]];
+    let others = program(0);
+    let program =
+        Program { processes, workers: 4, expire: true, lose: false, kill: false, time: Time::Urgent, ..others };
+    let Some((Outcome::Ends(ends), _)) = compare(&program) else { panic!("it is small, and nothing is broken") };
+    for (first, second) in [(10, 10), (10, 15), (15, 10), (15, 15)] {
+        let both =
+            |end: &&String| end.contains(&format!("yield;{first}ms")) && end.contains(&format!("locked;{second}ms"));
+        assert!(ends.iter().any(|end| both(&end)), "{first} and {second}: {ends:#?}");
     }
 }

@@ -205,7 +205,8 @@ fn promises_are_kept_and_broken_whatever_finds_the_schedules() {
     let count = programs_asked_for(60);
     let mut became = [[0u64; 4]; ORACLES.len()];
     let [mut programs, mut plain, mut reduced] = [0; 3];
-    for program in (0..count).chain(ONCE_WRONG).map(program) {
+    let handing = (0..count / 2).map(super::handing::program);
+    for program in (0..count).chain(ONCE_WRONG).map(program).chain(handing) {
         let bare = scene(&program, &Logs::default());
         // What is broken without them says nothing of them.
         if kept(&bare, PLAIN).0 != Kept::Upheld {
