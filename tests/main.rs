@@ -4,6 +4,7 @@ mod bounding;
 mod campaign;
 mod cli;
 mod cli_merge;
+mod clock;
 mod conform;
 mod contract;
 mod contract_in_simulation;

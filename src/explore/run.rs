@@ -15,7 +15,7 @@ use super::stopwatch::Stopwatch;
 use super::{Cores, Exploration, Findings, Method, Strategy, replay};
 use crate::oracle::{Violation, ViolationKind};
 use crate::scenario::Scenario;
-use crate::sim::{Chooser, End, Machine, Plan};
+use crate::sim::{Chooser, End, Machine, Plan, Time};
 
 /// A depth-first search gives up when an execution has more steps than that: it would not come back from there.
 pub(crate) const SEARCH_STEPS_MAX: u64 = 10_000;
@@ -96,6 +96,8 @@ pub(super) struct Run<'a> {
     /// How many steps an execution may have that is drawn; a search may have set the plan a narrower bound.
     pub(super) sampled_steps_max: u64,
     pub(super) machine: Machine,
+    /// Whether searches tell states apart by how late it is, from the beginning.
+    clock_matters: bool,
     pub(super) findings: Findings,
     /// Only one thread tells.
     progress: Option<Progress<'a>>,
@@ -151,6 +153,7 @@ impl<'a> Run<'a> {
         Run {
             common,
             sampled_steps_max: plan.steps_max,
+            clock_matters: plan.time != Time::Free,
             plan,
             machine,
             findings: Findings::of(common.scenario, common.strategy),
@@ -326,18 +329,19 @@ impl<'a> Run<'a> {
 
     /// One of all schedules that differ only in the order of independent steps.
     fn reduce(&mut self, until: &Strategy) -> Searched {
-        let (mut dpor, mut searched) = (Dpor::new(), Searched::default());
-        let ended = self.remembering(false, SEARCH_STEPS_MAX, |run| run.reduce_with(&mut dpor, until, &mut searched));
+        let mut searched = Searched::default();
+        let ended = self.searching(false, SEARCH_STEPS_MAX, |run| run.reduce_with(until, &mut searched));
         searched.exhausted = ended == Ended::Exhausted;
         searched
     }
 
-    fn reduce_with(&mut self, dpor: &mut Dpor, until: &Strategy, found: &mut Searched) -> Ended {
+    fn reduce_with(&mut self, until: &Strategy, found: &mut Searched) -> Ended {
+        let mut dpor = Dpor::new();
         for k in 0.. {
             if until.is_done(found.tally.executions, found.tally.steps) {
                 return Ended::Count;
             }
-            if let Some(ended) = self.execute_searching(Position::Search(0, k), dpor, until, found) {
+            if let Some(ended) = self.execute_searching(Position::Search(0, k), &mut dpor, until, found) {
                 return ended;
             }
             if cfg!(debug_assertions)
@@ -354,18 +358,27 @@ impl<'a> Run<'a> {
     }
 
     fn search(&mut self, cache: bool, until: &Strategy, longest: u64) -> (Ended, Searched) {
-        let mut dfs = Dfs::new(cache);
         let mut searched = Searched::default();
-        let ended = self.remembering(cache, longest, |run| run.search_below(&mut dfs, 0, until, &mut searched));
+        let search = |run: &mut Self| {
+            let mut dfs = Dfs::new(cache);
+            let ended = run.search_below(&mut dfs, 0, until, &mut searched);
+            searched.states = dfs.states();
+            ended
+        };
+        let ended = match cache {
+            true => self.searching(true, longest, search),
+            // It takes nothing for equal.
+            false => self.remembering(false, longest, search),
+        };
         searched.exhausted = ended == Ended::Exhausted;
-        searched.states = dfs.states();
         (ended, searched)
     }
 
     /// The schedules with the fewest preemptions and faults first.
     fn search_by_bound(&mut self, until: &Strategy, position: impl Fn(u64) -> Position) -> Searched {
-        let (mut search, mut searched) = (Cheapest::new(Order::Bound, None), Searched::default());
-        let ended = self.remembering(true, SEARCH_STEPS_MAX, |run| {
+        let mut searched = Searched::default();
+        let ended = self.searching(true, SEARCH_STEPS_MAX, |run| {
+            let mut search = Cheapest::new(Order::Bound, None);
             for k in 0.. {
                 if until.is_done(searched.tally.executions, searched.tally.steps) {
                     return Ended::Count;
@@ -376,7 +389,7 @@ impl<'a> Run<'a> {
                 let Some(mut trip) = search.next() else { break };
                 let ended = run.execute_searching(position(k), &mut trip, until, &mut searched);
                 trip.end();
-                searched.bound = search.bound(ended.is_some());
+                (searched.bound, searched.states) = (search.bound(ended.is_some()), search.states());
                 if let Some(ended) = ended {
                     return ended;
                 }
@@ -384,7 +397,6 @@ impl<'a> Run<'a> {
             Ended::Exhausted
         });
         searched.exhausted = ended == Ended::Exhausted;
-        searched.states = search.states();
         searched
     }
 
@@ -414,6 +426,24 @@ impl<'a> Run<'a> {
         Some(Ended::Over)
     }
 
+    /// A search that takes states or schedules for equal whatever the clock says; and if somebody reads it, another one that minds it.
+    pub(super) fn searching(&mut self, cache: bool, longest: u64, mut search: impl FnMut(&mut Self) -> Ended) -> Ended {
+        loop {
+            let clock_matters = self.clock_matters;
+            let ended = self.remembering(cache, longest, |run| {
+                run.machine.state_mut().clock.let_it_matter(clock_matters);
+                let ended = search(run);
+                run.clock_matters |= run.machine.state().clock.has_come_to_matter();
+                run.machine.state_mut().clock.let_it_matter(true);
+                ended
+            });
+            let is_over = self.findings.violated.is_some() || self.common.over.load(Ordering::Relaxed);
+            if is_over || clock_matters == self.clock_matters {
+                return ended;
+            }
+        }
+    }
+
     /// With all that a search needs.
     pub(super) fn remembering<T>(&mut self, cache: bool, longest: u64, search: impl FnOnce(&mut Self) -> T) -> T {
         let steps_max = self.plan.steps_max;
@@ -434,7 +464,10 @@ impl<'a> Run<'a> {
         found: &mut Searched,
     ) -> Option<Ended> {
         let before = found.tally;
-        let violation = match self.execute(at, chooser, &mut found.tally) {
+        let then = self.execute(at, chooser, &mut found.tally);
+        let is_begun_again = self.machine.state().clock.has_come_to_matter();
+        let violation = match then {
+            Then::Next if is_begun_again => return Some(Ended::Over),
             Then::Next if chooser.came_round() => self.cannot_end(at)?,
             Then::Next => return None,
             Then::Over => return Some(Ended::Over),

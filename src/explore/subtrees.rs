@@ -22,30 +22,45 @@ const LOOKS: usize = 64;
 impl Run<'_> {
     /// Searches the business of this part.
     pub(super) fn search_in_parts(&mut self, all: &Strategy, cache: bool) {
-        let searched = self.remembering(cache, SEARCH_STEPS_MAX, |run| {
-            let (mut looks, mut searched) = (Searched::default(), Searched::default());
-            let mut dfs = Dfs::new(cache);
-            let prefixes = run.look_over(EACH * all.part.of() as usize, all.schedules / SHALLOW_PART, &mut looks);
+        let (mut looks, mut searched) = (Searched::default(), Searched::default());
+        let (at_least, at_most) = (EACH * all.part.of() as usize, all.schedules / SHALLOW_PART);
+        // All see the same here, whatever they will see later: the clock matters.
+        let prefixes = self.remembering(cache, SEARCH_STEPS_MAX, |run| run.look_over(at_least, at_most, &mut looks));
+        if let Some(prefixes) = prefixes {
+            let mine = (0..).zip(prefixes).filter(|&(nth, _)| all.part.takes(nth));
+            let mine: Vec<(u64, Vec<Decision>)> = mine.collect();
             // Every part has looked, whoever counts it in the end.
             let rest = Strategy { schedules: all.schedules - looks.tally.executions, ..all.clone() };
-            searched.exhausted = prefixes.is_some();
-            let mine = (0..).zip(prefixes.into_iter().flatten()).filter(|&(nth, _)| all.part.takes(nth));
-            let mine: Vec<(u64, Vec<Decision>)> = mine.collect();
-            let of = mine.len();
-            for (at, (nth, prefix)) in mine.into_iter().enumerate() {
-                dfs.turn_to(prefix, at, of);
-                if run.search_below(&mut dfs, nth, &rest, &mut searched) != Ended::Exhausted {
-                    searched.exhausted = false;
-                    break;
-                }
-            }
-            searched.states = dfs.states();
-            if all.part.takes(0) {
-                searched.tally.join(&looks.tally); // which the others have seen, too
-            }
-            searched
-        });
+            let ended = self.searching(cache, SEARCH_STEPS_MAX, |run| {
+                let mut dfs = Dfs::new(cache);
+                let ended = run.search_each(&mine, &mut dfs, &rest, &mut searched);
+                searched.states = dfs.states();
+                ended
+            });
+            searched.exhausted = ended == Ended::Exhausted;
+        }
+        if all.part.takes(0) {
+            searched.tally.join(&looks.tally); // which the others have seen, too
+        }
         self.findings.search = Some(searched);
+    }
+
+    /// Searches what begins with each of these.
+    fn search_each(
+        &mut self,
+        prefixes: &[(u64, Vec<Decision>)],
+        dfs: &mut Dfs,
+        until: &Strategy,
+        found: &mut Searched,
+    ) -> Ended {
+        for (at, (nth, prefix)) in prefixes.iter().enumerate() {
+            dfs.turn_to(prefix.clone(), at, prefixes.len());
+            let ended = self.search_below(dfs, *nth, until, found);
+            if ended != Ended::Exhausted {
+                return ended;
+            }
+        }
+        Ended::Exhausted
     }
 
     /// At least so many first decisions in their order, if there are so many, and if it takes no more looks than that. None if that already

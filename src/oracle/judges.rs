@@ -5,13 +5,12 @@
 //! [attends](super::Oracle::attends) to it now, and it goes to nobody else.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::held::HeldLocks;
 use super::{Oracle, Violation};
-use crate::sim::KernelView;
 use crate::sim::kernel::Kernel;
 use crate::sim::state::{Host, Task};
+use crate::sim::{Clock, KernelView};
 use crate::world::{Event, Kinds, What};
 
 /// One who watches.
@@ -144,7 +143,7 @@ impl Judges {
         kernel: &Kernel,
         hosts: &[Host],
         tasks: &[Task],
-        clock: Duration,
+        clock: &Clock,
     ) {
         let (mut told, mut changed) = (part, false);
         if part == Kinds::LOCKED {

@@ -426,7 +426,7 @@ impl State {
             self.due.extend(due);
         } else {
             // Its time has come with another one's that was picked first: no time passes if it wakes as well.
-            let come = self.timers.iter().take_while(|(due, _)| *due <= self.clock).map(|&(_, op)| op);
+            let come = self.timers.iter().take_while(|(due, _)| *due <= self.clock.now()).map(|&(_, op)| op);
             let come: Vec<_> = come.filter(sleeps).collect();
             self.due.extend(come);
         }
@@ -436,7 +436,7 @@ impl State {
 
     /// Every process has ended: the oracles have the last word.
     fn finish(&mut self) -> End {
-        let (kernel, hosts, tasks, clock) = (&self.kernel, &*self.hosts, &*self.tasks, self.clock);
+        let (kernel, hosts, tasks, clock) = (&self.kernel, &*self.hosts, &*self.tasks, &self.clock);
         let view = super::KernelView { kernel, hosts, tasks, clock, locks: &self.judges.locks };
         for judge in &mut self.judges.all {
             if let Err(violation) = judge.oracle.finish(&view) {

@@ -8,6 +8,7 @@ mod act;
 pub(crate) mod agent;
 mod announce;
 mod calls;
+mod clock;
 pub(crate) mod depend;
 mod executor;
 pub(crate) mod fingerprint;
@@ -29,6 +30,7 @@ pub(crate) mod touch;
 mod view;
 mod world;
 
+pub(crate) use clock::Clock;
 #[cfg(any(feature = "shuttle", feature = "loom"))]
 pub(crate) use machine::panic_text;
 pub(crate) use machine::{Chooser, End, Machine};

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::Clock;
 use super::kernel::{DescriptorView, Kernel, Pid};
 use super::state::{Host, Phase, Task, TaskId};
 use crate::oracle::HeldLocks;
@@ -12,7 +13,7 @@ pub struct KernelView<'a> {
     pub(crate) kernel: &'a Kernel,
     pub(crate) hosts: &'a [Host],
     pub(crate) tasks: &'a [Task],
-    pub(crate) clock: Duration,
+    pub(crate) clock: &'a Clock,
     /// Who holds what, from what the oracles were told.
     pub(crate) locks: &'a HeldLocks,
 }
@@ -93,9 +94,9 @@ impl KernelView<'_> {
     pub fn walk(&self, mut visit: impl FnMut(&str, bool)) {
         self.kernel.walk_tree(&mut visit);
     }
-    /// The clock of the machine.
+    /// The clock of the machine. An oracle or a promise that never asks for it need not say that it does not: a search takes notice.
     pub fn now(&self) -> Duration {
-        self.clock
+        self.clock.read()
     }
     /// Locks held now, over all processes.
     pub fn lock_count(&self) -> u32 {

@@ -13,8 +13,8 @@ use super::{Errno, FileId, LockMode, Status};
 pub struct Event {
     /// The step of the execution in which it happened; several events can share one.
     pub step: u64,
-    /// When, by the clock of its world.
-    pub at: Duration,
+    /// When, for reports. Oracles ask [`KernelView::now`](crate::KernelView::now), which a search takes notice of.
+    pub(crate) at: Duration,
     /// In which process.
     pub process: u32,
     /// In which task; none for what a process does as a whole.

@@ -25,7 +25,7 @@ fn by_a_child(dice: &mut Dice, about: About) -> Box<Step> {
     let mode = dice.of(&[LockMode::Exclusive, LockMode::Shared]);
     Box::new(match about {
         About::Tokens => dice.of(&[Read(0), Write(1), Close(1), Fstat(0), Yield]),
-        _ => dice.of(&[Unlock(0), Close(0), Write(0), Read(slot), Flock(0, mode), TryFlock(0, mode), Yield, Sleep]),
+        _ => dice.of(&[Unlock(0), Close(0), Write(0), Read(slot), Flock(0, mode), TryFlock(0, mode), Yield, Doze]),
     })
 }
 
@@ -58,9 +58,12 @@ fn script(dice: &mut Dice, about: About) -> Vec<Step> {
         },
         About::Patience => match dice.below(4) {
             0 => vec![open, Within(Box::new(Flock(0, mode))), Write(0)],
-            1 => vec![open, Flock(0, mode), Sleep, Unlock(0)],
-            2 => vec![Within(Box::new(dice.of(&[Acquire(2), Lock, LockThread, Notified]))), Sleep],
-            _ => vec![Within(Box::new(Sleep)), NotifyOne, Within(Box::new(Choose))],
+            1 => vec![open, Flock(0, mode), dice.of(&[Sleep, Doze, Doze]), Unlock(0)],
+            2 => vec![
+                Within(Box::new(dice.of(&[Acquire(2), Lock, LockThread, Notified]))),
+                dice.of(&[Sleep, Doze, Doze]),
+            ],
+            _ => vec![Within(Box::new(Doze)), NotifyOne, Within(Box::new(Choose))],
         },
     }
 }
@@ -82,8 +85,15 @@ pub(super) fn program(seed: u64) -> Program {
                 0 if at < steps.len() => drop(steps.remove(at)),
                 1 => {
                     let theme = dice.of(&[Theme::Locks, Theme::Memory, Theme::Descriptors, Theme::Lives]);
-                    let other =
-                        [step(&mut dice, theme, true), Reap, LetGo, Add, Look, script(&mut dice, about).remove(0)];
+                    let other = [
+                        step(&mut dice, theme, true),
+                        Reap,
+                        LetGo,
+                        Add,
+                        Look,
+                        Doze,
+                        script(&mut dice, about).remove(0),
+                    ];
                     steps.insert(at, dice.of(&other));
                 }
                 _ => {}

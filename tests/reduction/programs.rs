@@ -91,6 +91,8 @@ pub(super) enum Step {
     Add,
     /// Looks at what they have counted.
     Look,
+    /// Sleeps, and does not look at the clock afterwards.
+    Doze,
 }
 
 pub(super) struct Dice(pub(super) u64);

@@ -240,6 +240,10 @@ async fn act(world: &SimWorld, shared: &Shared, own: &Mutex<Own>, step: &Step) -
             world.sleep(Duration::from_millis(5)).await;
             format!("{:?}", world.now())
         }
+        Step::Doze => {
+            world.sleep(Duration::from_millis(5)).await;
+            "dozed".into()
+        }
         Step::Choose => world.choose(2).await.to_string(),
         Step::Enter(kind) => {
             let region = world.region(kind, "k");

@@ -37,7 +37,7 @@ impl Oracle for Gauge {
     }
     fn on(&mut self, event: &Event, kernel: &KernelView<'_>) -> Result<(), Violation> {
         if event.process == 0 {
-            self.0.lock().expect("no panic").push((event.at, event.step, kernel.descriptor_count(0)));
+            self.0.lock().expect("no panic").push((kernel.now(), event.step, kernel.descriptor_count(0)));
             let mut peak = self.1.lock().expect("no panic");
             *peak = kernel.descriptor_peak(0).max(*peak);
         }

@@ -232,7 +232,8 @@ impl State {
             Op::LockMutex { mutex } | Op::LockThread { mutex } => into.add(Mutex(mutex), Write),
             Op::Notified { notify } | Op::Notify { notify, .. } => into.add(Notify(notify), Write),
             Op::Section { .. } => into.add(Pool(pid), Write),
-            Op::Sleep { .. } | Op::Deadline { .. } => into.add(Clock, Write),
+            Op::Sleep { .. } | Op::Deadline { .. } if self.clock.matters() => into.add(Clock, Write),
+            Op::Sleep { .. } | Op::Deadline { .. } => {}
             // That it has not ended: whoever gives it up has seen that.
             Op::Join { task, .. } => into.add(End(task), Read),
             Op::Wait { pid } => into.add(Ended(pid), Read),

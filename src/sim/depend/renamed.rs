@@ -57,9 +57,11 @@ impl State {
             lines.push(format!("notify {} of {} {} {queue:?}", n.name, n.pid, n.stored));
         }
         for (due, op) in &self.timers {
-            lines.push(format!("timer {:?} {:?}", owner(op), due.saturating_sub(self.clock)));
+            let in_time = self.clock.matters().then(|| due.saturating_sub(self.clock.now()));
+            lines.push(format!("timer {:?} {in_time:?}", owner(op)));
         }
-        lines.push(format!("clock {:?} {:?}", self.clock, self.faults));
+        let now = self.clock.matters().then(|| self.clock.now());
+        lines.push(format!("clock {now:?} {:?}", self.faults));
         // In whichever order they came to be.
         lines.sort();
         lines.iter().for_each(|line| writeln!(text, "{line}").expect("to memory"));

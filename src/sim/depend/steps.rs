@@ -216,7 +216,9 @@ impl State {
             }
             Choice::Expire(id) => {
                 footprint.add(Resource::Faults, Access::Write);
-                footprint.add(Resource::Clock, Access::Write);
+                if self.clock.matters() {
+                    footprint.add(Resource::Clock, Access::Write);
+                }
                 if let Owner::Task(task) = self.ops[id.slot as usize].owner {
                     footprint.add(Resource::Task(task), Access::Write);
                     footprint.add(Resource::Life(self.tasks[task as usize].pid), Access::Read);

@@ -209,20 +209,16 @@ impl SimWorld {
 impl Clock for SimWorld {
     fn now(&self) -> Duration {
         let mut state = self.machine();
-        state.touch(Resource::Clock, Access::Read);
-        let now = state.clock;
-        if let Some(task) = state.current {
-            state.note_strand(task);
-            state.remember_value(task, now.as_nanos() as u64);
-        }
+        let now = state.clock.read();
+        state.is_told(now);
         now
     }
     async fn sleep(&self, duration: Duration) {
-        let due = self.now() + duration;
+        let due = self.machine().due_in(duration);
         self.infallible(Op::Sleep { due }).await;
     }
     async fn deadline(&self, duration: Duration) {
-        let due = self.now() + duration;
+        let due = self.machine().due_in(duration);
         self.infallible(Op::Deadline { due }).await;
     }
     async fn choose(&self, n: u32) -> u32 {
