@@ -191,7 +191,8 @@ impl State {
         self.touch(Resource::Notify(notify), Access::Write);
         let n = &mut self.notifies[notify as usize];
         if std::mem::take(&mut n.stored) {
-            self.complete(id, Ok(Ret::Flag(false)));
+            // It was meant for one, as one that is handed over: see `pass_notification_on`.
+            self.complete(id, Ok(Ret::Flag(true)));
         } else {
             n.queue.push_back(id);
             self.queue_up(id);
@@ -226,7 +227,8 @@ impl State {
         count as u32
     }
 
-    /// The future of a notified task was dropped before it saw the notification: it goes to the next, as with tokio's.
+    /// The future of a notified task was dropped before it saw the notification: it goes to the next, or is stored, as with tokio's. So
+    /// does one that had been stored: tokio's are taken in the poll that returns, and here the task may have to wait for a worker first.
     pub(crate) fn pass_notification_on(&mut self, notify: u32) {
         self.notify(notify, false);
     }

@@ -12,7 +12,8 @@ use std::ops::DerefMut;
 /// * **S1** `acquire` is first-in first-out, as `tokio::sync::Semaphore`: one that asks for many permits is not overtaken by one that
 ///   asks for few. Joining the queue is an act of its own.
 /// * **S2** A permit or guard that is dropped is released within that step, and goes straight to the first waiter.
-/// * **S3** A waiter that is dropped leaves the queue; a permit that was granted to it and never fetched is released.
+/// * **S3** A waiter that is dropped leaves the queue; a permit that was granted to it and never fetched is released, and a notification
+///   goes to the next, or is stored again.
 /// * **S4** `notify_one` wakes one waiter, the one that has waited longest; without one, the next `notified` returns at once; two such
 ///   notifications are one. `notify_all` wakes those who wait now and is not remembered. To begin to wait is an act of its own: what a task
 ///   has looked at before may be different by then. One that polls `notified` by hand and goes on with something else stands in line

@@ -90,6 +90,25 @@ pub(crate) async fn s3_a_dropped_waiter_leaves_nothing<W: World>(world: &W, _dir
         drop(one);
         assert!(world.try_acquire(&permits, 2).await.is_some(), "and kept nothing");
     }
+    for stored in [false, true] {
+        let notify = world.notify("notify");
+        if stored {
+            world.notify_one(&notify).await;
+        }
+        let waiter = world.spawn("waiter", {
+            let (world, notify) = (world.clone(), notify.clone());
+            async move { world.notified(&notify).await }
+        });
+        world.yield_now().await;
+        if !stored {
+            world.notify_one(&notify).await;
+        }
+        waiter.abort();
+        if waiter.await.is_err() {
+            // It has not seen it, so it is there for somebody else.
+            world.notified(&notify).await;
+        }
+    }
 }
 
 pub(crate) async fn s4_notifications_wake_in_line_and_are_remembered_once<W: World>(world: &W, _dir: &str) {

@@ -5,7 +5,7 @@ use flockstep::oracle::{Oracle, Violation};
 use flockstep::world::{
     Children, Clock, Command, Errno, Event, Files, InProcess, Join, Kinds, LockMode, Locks, Result, Stdio, Tasks, What,
 };
-use flockstep::{KernelView, SimWorld, Strategy, scenario};
+use flockstep::{Deadlock, KernelView, Scenario, SimWorld, Strategy, ViolationKind, scenario};
 use futures::future::{Either, join, select};
 use std::pin::pin;
 
@@ -243,6 +243,35 @@ fn a_notification_that_nobody_saw_goes_to_the_next() {
         let _ = second.await;
     });
     passes(&s);
+}
+
+/// Two wait for a stored notification, and the first may be aborted when the notification is its own, before it gets a worker to see it.
+fn stored(and_one_more: bool) -> Scenario {
+    scenario("stored").workers(1).process("p", move |world: SimWorld| async move {
+        let ready = world.notify("ready");
+        let waiter = |name: &str| {
+            let (w, ready) = (world.clone(), ready.clone());
+            world.spawn(name, async move { w.notified(&ready).await })
+        };
+        let (first, second) = (waiter("first"), waiter("second"));
+        world.yield_now().await;
+        world.notify_one(&ready).await;
+        first.abort();
+        // If the first saw it, the second needs one of its own.
+        if first.await.is_ok() && and_one_more {
+            world.notify_one(&ready).await;
+        }
+        let _ = second.await;
+    })
+}
+
+/// tokio takes a stored one in the poll that returns: who is aborted has seen it, or has not taken it.
+#[test]
+fn a_stored_notification_that_its_taker_did_not_see_is_not_lost() {
+    for strategy in [Strategy::exhaustive(), Strategy::dpor(10_000)] {
+        stored(true).explore(strategy.clone()).assert_exhausted();
+        stored(false).explore(strategy).assert_violated(ViolationKind::Deadlock(Deadlock::LostWakeUp));
+    }
 }
 
 #[test]
