@@ -1,7 +1,8 @@
 //! The shrinker: the smallest counterexample there is, where that is known, and nothing that changes what it says.
 
+use flockstep::oracle::RegionExclusion;
 use flockstep::world::*;
-use flockstep::{Failure, Scenario, SimWorld, Strategy, Verdict, ViolationKind, scenario};
+use flockstep::{Failure, Key, Scenario, SimWorld, Strategy, Verdict, ViolationKind, scenario};
 
 /// Adds a byte without a lock: an update is lost if somebody else writes between the reading and the writing.
 async fn add(world: SimWorld, byte: u8) -> Result<()> {
@@ -94,4 +95,101 @@ fn how_many_were_tried_is_told_and_whoever_has_enough_gets_what_there_is() {
     let found = scene.explore_with(&strategy, &mut |pace| pace.tries.is_none());
     let as_found = found.assert_violated(promise);
     assert_eq!((&as_found.original, &as_found.key), (&None, &smallest.original), "it is the same schedule");
+}
+
+/// One that was made busy by another, and may be killed while it is; and one that has nothing to do with it and comes before them.
+fn busy() -> Scenario {
+    let look = |world: SimWorld| async move { world.stat("/").await.map(drop) };
+    let work = |world: SimWorld| async move {
+        if world.stat("/wanted").await.is_ok() {
+            world.mkdir("/busy").await?;
+            world.rmdir("/busy").await?;
+        }
+        Result::Ok(())
+    };
+    let scene = scenario("busy").process("bystander", look).process("worker", work).kill("worker");
+    let scene = scene.process("asker", |world: SimWorld| async move { world.mkdir("/wanted").await });
+    scene.always("who is busy lives", |fs| !fs.exists("/busy") || fs.alive(1))
+}
+
+/// Were the numbers given anew without the bystander, number 1 would be the asker, which may have ended by itself.
+#[test]
+fn a_promise_judges_the_process_of_the_same_number_whoever_is_left_out() {
+    for strategy in [Strategy::exhaustive(), Strategy::bounded(5_000), Strategy::random(5_000)] {
+        let scene = busy();
+        let found = scene.explore(strategy);
+        let failure = found.assert_violated(ViolationKind::Promise("who is busy lives".into()));
+        let report = failure.report();
+        assert!(report.contains(", without bystander\n"), "{report}");
+        let killed = |event: &&Event| matches!(event.what, What::Ending { status: Status::Killed(_) });
+        let killed: Vec<u32> = failure.events.iter().filter(killed).map(|event| event.process).collect();
+        assert_eq!(killed, [1], "{report}");
+        let key = failure.key.as_ref().expect("one schedule shows it").to_string();
+        let again = scene.replay(&key.parse().expect("a key")).0.expect("it fails again");
+        assert_eq!(again.events, failure.events);
+    }
+}
+
+/// Without it, its number would be nobody's, who is not alive: a promise broken without any concurrency, as if it were about the bystander.
+#[test]
+fn a_bystander_that_comes_first_is_not_needed_for_its_number() {
+    let work = |world: SimWorld| async move {
+        world.mkdir("/busy").await?;
+        world.rmdir("/busy").await
+    };
+    let scene = scenario("busy").process("bystander", |world: SimWorld| async move { world.stat("/").await.map(drop) });
+    let scene = scene.process("worker", work).kill("worker");
+    let scene = scene.always("who is busy lives", |fs| !fs.exists("/busy") || fs.alive(1));
+    let report = failure(&scene, 0).report();
+    assert!(report.contains(", without bystander\n"), "{report}");
+}
+
+#[test]
+fn a_promise_about_the_descriptors_of_one_who_is_left_out_is_judged() {
+    let open = |world: SimWorld| async move { read_file(&world, "/x").await.map(drop) };
+    let scene = scenario("peak").file("/x", "").process("a", open).process("b", open);
+    let scene = scene.finally("b opens nothing", |fs| fs.descriptor_peak(1) == 3);
+    let found = scene.explore(Strategy::exhaustive());
+    let failure = found.assert_violated(ViolationKind::Promise("b opens nothing".into()));
+    assert!(!failure.report().contains("without"), "{}", failure.report());
+}
+
+/// Two are enough to meet, and two are left.
+#[test]
+fn of_those_who_are_alike_all_but_the_needed_are_left_out() {
+    let cross = |world: SimWorld| async move {
+        world.stat("/").await?;
+        let _here = world.region("bridge", "north");
+        world.stat("/").await.map(drop)
+    };
+    let scene = scenario("bridge").alike(["p", "q", "r", "s"], cross).oracle(|| RegionExclusion::of("bridge"));
+    for strategy in [Strategy::exhaustive(), Strategy::random(100)] {
+        let found = scene.explore(strategy);
+        let Verdict::Violated(failure) = found.verdict else { panic!("{:?}", found.verdict) };
+        let key = failure.key.clone().expect("one schedule shows it").to_string();
+        assert_eq!(key.matches("without@").count(), 2, "{key}");
+        let again = scene.replay(&key.parse().expect("a key")).0.expect("it fails again");
+        assert_eq!(again.events, failure.events);
+    }
+}
+
+/// Exited with 0 before anything has happened; and whoever is there keeps the number that it has with everybody.
+#[test]
+fn one_who_is_left_out_is_there_and_has_ended() {
+    let look = |world: SimWorld| async move { world.stat("/").await.map(drop) };
+    let scene = scenario("left out").process("a", look).process("b", look).kill("b").process("c", look);
+    let scene = scene.finally("only c did anything", |fs| {
+        let [a, b, c] = ["a", "b", "c"].map(|name| fs.process_named(name));
+        let gone = |pid: u32| !fs.alive(pid) && fs.descriptors(pid).is_empty() && fs.descriptor_count(pid) == 0;
+        (a, b, c, fs.processes()) == (Some(0), Some(1), Some(2), 3) && [0, 1].into_iter().all(gone)
+    });
+    let scene = scene.always("b was never alive", |fs| !fs.alive(1));
+    let retold = |key: &str| scene.retell([&key.parse::<Key>().expect("a key")]);
+    let all = retold("left out::-").failure.expect("b lives").violation.kind;
+    assert_eq!(all, ViolationKind::Promise("b was never alive".into()));
+    let some = retold("left out::without@a,without@b");
+    assert_eq!(some.failure, None);
+    assert!(some.story.iter().all(|told| told.who == "c") && some.story.len() > 2, "{:?}", some.story);
+    let nobody = retold("left out::without@a,without@b,without@c");
+    assert_eq!((nobody.failure, nobody.story), (None, vec![]));
 }

@@ -41,7 +41,7 @@ pub(crate) enum Deviation {
     Step { before: StepName, nth: u32, take: StepName },
     /// The `nth` value that somebody chooses is not zero.
     Value { nth: u32, value: u32 },
-    /// A process does not exist.
+    /// A process is left out: it keeps its number, and has ended before anything happens.
     Without { process: String },
 }
 
@@ -151,7 +151,7 @@ impl<'d> Replay<'d> {
                     steps.entry(before).or_default().entry(*nth).or_default().push_back(take)
                 }
                 Deviation::Value { nth, value } => drop(chosen.entry(*nth).or_insert(*value)),
-                Deviation::Without { .. } => {} // the machine was loaded without it
+                Deviation::Without { .. } => {} // it had ended when the machine was loaded
             }
         }
         Replay { steps, chosen, last: None, count: Count::default(), values: 0 }

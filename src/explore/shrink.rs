@@ -82,7 +82,7 @@ struct Shown {
 pub(crate) struct Retrial<'r> {
     scenario: &'r Scenario,
     machine: &'r mut Machine,
-    /// Without the processes that are left out.
+    /// In which the processes that are left out have ended before anything happens.
     plan: Plan,
     goal: Goal<'r>,
     limits: Enough,
@@ -177,7 +177,7 @@ impl<'r> Retrial<'r> {
     fn without_processes(&mut self, mut best: Shown, kind: &ViolationKind) -> Shown {
         let mut names: Vec<String> = self.plan.processes.iter().map(|process| process.name.to_string()).collect();
         while let Some(name) = names.pop() {
-            if self.has_spent(2) || self.plan.processes.len() == 1 {
+            if self.has_spent(2) || self.plan.left() == 1 {
                 break;
             }
             let (turns, whole) = (self.turns(&best), self.plan.clone());

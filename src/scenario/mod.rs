@@ -237,6 +237,7 @@ impl Scenario {
             args: vec![name.to_owned()].into(),
             env: Arc::default(),
             alike: None,
+            left_out: false,
         });
         self
     }

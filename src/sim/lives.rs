@@ -62,7 +62,8 @@ impl Host {
     pub(crate) fn of(planned: &PlannedProcess) -> Host {
         let PlannedProcess { name, args, env, .. } = planned;
         let host = Host::new(name.clone(), planned.workers, planned.pool, args.clone(), env.clone());
-        Host { may_fail: planned.may_fail, killable: planned.killable, ..host }
+        let (alive, status) = (!planned.left_out, planned.ended());
+        Host { may_fail: planned.may_fail, killable: planned.killable, alive, status, ..host }
     }
 
     /// Whether it is what was made of that process, in this execution or an earlier one.
@@ -101,8 +102,8 @@ impl Host {
         } = self;
         (*workers, *idle, *pool, *pool_idle) = (planned.workers, planned.workers, planned.pool, planned.pool);
         (*blocked, *worker_tasks, *pool_tasks, *births) = (0, 0, 0, 0);
-        (*alive, *may_fail, *killable) = (true, planned.may_fail, planned.killable);
-        (*main, *ending, *status, *launch) = (None, None, None, None);
+        (*alive, *may_fail, *killable) = (!planned.left_out, planned.may_fail, planned.killable);
+        (*main, *ending, *status, *launch) = (None, None, planned.ended(), None);
         pool_queue.clear();
         ready.clear();
         inherited.clear();

@@ -124,7 +124,10 @@ impl Machine {
         }
         state.hosts.truncate(plan.processes.len());
         for (pid, process) in plan.processes.iter().enumerate() {
-            state.kernel.new_process(process.nofile);
+            match process.ended() {
+                Some(status) => state.kernel.new_ended_process(process.nofile, status),
+                None => state.kernel.new_process(process.nofile),
+            };
             match state.hosts.get_mut(pid) {
                 Some(host) if host.is_of(process) => host.restart(process),
                 other => {
@@ -147,7 +150,9 @@ impl Machine {
             let pid = self.started;
             let Some(process) = plan.processes.get(pid as usize) else { return };
             self.started += 1;
-            self.start_main(pid, &process.body);
+            if !process.left_out {
+                self.start_main(pid, &process.body);
+            }
         }
     }
 

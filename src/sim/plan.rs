@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::kernel::Kernel;
 use super::state::{Body, Faults, Program, Time};
+use crate::world::Status;
 
 /// What the machine is loaded with at the start of every execution.
 #[derive(Clone)]
@@ -39,10 +40,19 @@ impl Plan {
         classes.extend(self.processes.iter().map(|process| process.alike.and(first(process)).map(|pid| pid as u32)));
     }
 
-    /// The same without a process; the same, if there is none of that name.
+    /// The same without a process; the same, if there is none of that name. It keeps its number, and so does everybody else: promises
+    /// may be about numbers.
     pub(crate) fn without(mut self, process: &str) -> Self {
-        self.processes.retain(|planned| *planned.name != *process);
+        for planned in self.processes.iter_mut().filter(|planned| *planned.name == *process) {
+            // Nobody who runs can change places with it.
+            (planned.left_out, planned.alike) = (true, None);
+        }
         self
+    }
+
+    /// How many processes are not left out.
+    pub(crate) fn left(&self) -> usize {
+        self.processes.iter().filter(|planned| !planned.left_out).count()
     }
 }
 
@@ -60,4 +70,13 @@ pub(crate) struct PlannedProcess {
     pub(crate) env: Arc<BTreeMap<String, String>>,
     /// Those with the same number run the same body, and do not know which they are.
     pub(crate) alike: Option<u32>,
+    /// It has ended before anything happens, as one that had nothing to do and exited with 0.
+    pub(crate) left_out: bool,
+}
+
+impl PlannedProcess {
+    /// How it has ended, if it has before anything happens.
+    pub(crate) fn ended(&self) -> Option<Status> {
+        self.left_out.then_some(Status::Exited(0))
+    }
 }

@@ -84,7 +84,7 @@ impl KernelView<'_> {
     }
     /// Which directory a path of a process leads to, and the name in there. Nothing in a recording, which has no directories.
     pub(crate) fn place(&self, process: Pid, path: &str) -> Option<(u64, String)> {
-        (process < self.processes()).then(|| self.kernel.place_of(process, path)).flatten()
+        self.has(process).then(|| self.kernel.place_of(process, path)).flatten()
     }
     /// The names in a directory, sorted; none if it is not one.
     pub fn list(&self, path: &str) -> Vec<String> {
@@ -121,11 +121,20 @@ impl KernelView<'_> {
         }
         locks
     }
-    /// How many processes there have been; their numbers are below it.
+    /// How many processes there have been; their numbers are below it. Whoever was left out of a schedule to make it smaller counts: it
+    /// is there from the start, and has ended.
     pub fn processes(&self) -> u32 {
         self.kernel.process_count()
     }
-    /// The name of a process.
+    fn has(&self, pid: Pid) -> bool {
+        pid < self.processes()
+    }
+    /// The number of the first process of that name. Those of the scenario are numbered from 0 on as they were added, and children
+    /// (`program.number`) as they are forked. So a promise can be about a process without counting.
+    pub fn process_named(&self, name: &str) -> Option<Pid> {
+        self.hosts.iter().position(|host| *host.name == *name).map(|pid| pid as Pid)
+    }
+    /// The name of a process; `?` if there is none of that number.
     pub fn process_name(&self, pid: Pid) -> &str {
         self.hosts.get(pid as usize).map_or("?", |host| &host.name)
     }
@@ -154,25 +163,25 @@ impl KernelView<'_> {
     pub fn task_on_thread(&self, id: TaskId) -> bool {
         self.tasks.get(id as usize).is_some_and(|task| task.has_thread)
     }
-    /// Whether a process has neither ended nor been killed.
+    /// Whether there is such a process, and it has neither ended nor been killed.
     pub fn alive(&self, pid: Pid) -> bool {
         self.hosts.get(pid as usize).is_some_and(|host| host.alive)
     }
-    /// Who forked a process.
+    /// Who forked a process; nobody, if it was there from the start or is not there.
     pub fn parent(&self, pid: Pid) -> Option<Pid> {
-        self.kernel.parent_of(pid)
+        self.has(pid).then(|| self.kernel.parent_of(pid)).flatten()
     }
-    /// The descriptors that a process has open, by number.
+    /// The descriptors that a process has open, by number; none if there is no such process.
     pub fn descriptors(&self, pid: Pid) -> Vec<DescriptorView> {
-        self.kernel.descriptors(pid).collect()
+        if self.has(pid) { self.kernel.descriptors(pid).collect() } else { Vec::new() }
     }
-    /// How many descriptors a process has open.
+    /// How many descriptors a process has open; 0 if there is no such process.
     pub fn descriptor_count(&self, pid: Pid) -> u32 {
-        self.kernel.descriptors_open(pid)
+        if self.has(pid) { self.kernel.descriptors_open(pid) } else { 0 }
     }
-    /// The highest descriptor number that a process ever had, plus one.
+    /// The highest descriptor number that a process ever had, plus one; 0 if there is no such process.
     pub fn descriptor_peak(&self, pid: Pid) -> u32 {
-        self.kernel.descriptors_peak(pid)
+        if self.has(pid) { self.kernel.descriptors_peak(pid) } else { 0 }
     }
     /// The lock table, in the columns of `lslocks(8)`.
     pub fn lslocks(&self) -> String {

@@ -374,3 +374,19 @@ fn everything_at_once_in_one_task() {
     });
     passes(&s);
 }
+
+#[test]
+fn the_machine_can_be_asked_of_processes_that_are_not_there() {
+    let s = scenario("nobody").process("p", |world: SimWorld| async move { world.stat("/").await.map(drop) });
+    let s = s.always("nobody has nothing", |fs| {
+        [1, 9, u32::MAX].into_iter().all(|pid| {
+            let has = (fs.descriptors(pid).len(), fs.descriptor_count(pid), fs.descriptor_peak(pid), fs.parent(pid));
+            !fs.alive(pid) && has == (0, 0, 0, None) && fs.process_name(pid) == "?"
+        })
+    });
+    let s = s.always("and the one who is there has its name", |fs| {
+        let (p, nobody) = (fs.process_named("p"), fs.process_named("q"));
+        (p, nobody) == (Some(0), None) && fs.process_name(0) == "p" && fs.descriptor_peak(0) >= 3
+    });
+    passes(&s);
+}

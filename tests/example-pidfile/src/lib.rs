@@ -132,7 +132,8 @@ mod tests {
         let scene = two(|world| async move { by_lock(&world).await.map(drop) });
         scene.explore(Strategy::exhaustive()).assert_exhausted();
         let killed = scene.kill("first").sometimes("the killed one was succeeded", |fs| {
-            !fs.alive(0) && fs.locks().iter().any(|lock| lock.processes == [1])
+            let [first, second] = ["first", "second"].map(|name| fs.process_named(name).expect("it is there"));
+            !fs.alive(first) && fs.locks().iter().any(|lock| lock.processes == [second])
         });
         killed.explore(Strategy::exhaustive()).assert_exhausted();
     }
