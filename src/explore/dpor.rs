@@ -22,7 +22,7 @@ use std::cell::LazyCell;
 
 use smallvec::SmallVec;
 
-use super::run::SEARCH_STEPS_MAX;
+use super::search::SEARCH_STEPS_MAX;
 use super::sleep::Sleep;
 use super::swap::Pair;
 use crate::sim::depend::{Actor, Footprint, Moment, Relation, Standing, Waiting};
@@ -311,17 +311,16 @@ impl Dpor {
                 after.add(first);
             }
         }
-        let first = |at: usize, before: &[Events]| {
-            between.iter().all(|&other| other >= at || !before.iter().any(|one| one.has(self.stack[other].first)))
+        // Those of them run as they did. What the actor's step does is not known before it is taken there, after them: a path, say, may lead
+        // it elsewhere by then.
+        let is_first = |&at: &usize| {
+            let all = &self.stack[at].before;
+            between.iter().all(|&other| other >= at || !all.iter().any(|one| one.has(self.stack[other].first)))
         };
-        let mut initials: Vec<Actor> = Vec::new();
-        if first(step, before) {
+        let mut initials: Vec<Actor> =
+            between.iter().copied().filter(is_first).map(|at| self.stack[at].chosen).collect();
+        if initials.is_empty() {
             initials.push(actor);
-        }
-        for &at in &between {
-            if first(at, &self.stack[at].before) && !initials.contains(&self.stack[at].chosen) {
-                initials.push(self.stack[at].chosen);
-            }
         }
         let node = &mut self.stack[earlier];
         if initials.iter().any(|initial| node.backtrack.contains(initial)) {
