@@ -30,7 +30,7 @@ impl Tally {
     pub(crate) fn add(&mut self, state: &State) {
         self.executions += 1;
         self.steps += state.step;
-        self.makespan = self.makespan.max(state.clock.now());
+        self.makespan = self.makespan.max(state.dials.now());
         for pid in 0..state.kernel.process_count() {
             self.peaks.descriptors = self.peaks.descriptors.max(state.kernel.descriptors_peak(pid));
         }

@@ -16,6 +16,7 @@ mod retell;
 mod rng;
 mod run;
 mod sample;
+mod search;
 mod seen;
 mod shrink;
 mod sleep;
@@ -45,7 +46,7 @@ pub use retell::{Retold, Told};
 pub(crate) use run::explore;
 pub use run::{Pace, Progress};
 #[cfg(any(feature = "shuttle", feature = "loom"))]
-pub(crate) use run::{SEARCH_STEPS_MAX, no_end};
+pub(crate) use search::{SEARCH_STEPS_MAX, no_end};
 pub use strategy::{Enough, Method, Strategy};
 
 use crate::oracle::{Violation, ViolationKind};
@@ -240,9 +241,14 @@ impl Failure {
     }
 
     /// The story without what the end of every process and the start of every child is full of: that the standard descriptors, and the pipes
-    /// that only a start needs, are closed. In the end of a failure there would be little else.
+    /// that only a start needs, are there and closed. In the end of a failure there would be little else, unless it is about descriptors.
     fn worth_telling(&self) -> Vec<&str> {
-        let is_noise = |event: &Event| matches!(&event.what, What::Close { path, .. } if STANDARD.contains(&&**path));
+        let counts = matches!(self.violation.kind, ViolationKind::DescriptorPeak | ViolationKind::DescriptorsExhausted);
+        let is_noise = |event: &Event| match &event.what {
+            What::Close { path, .. } => STANDARD.contains(&&**path),
+            What::Descriptor { .. } => !counts,
+            _ => false,
+        };
         let noise = self.events.iter().map(is_noise).chain(std::iter::repeat(false));
         self.story.iter().zip(noise).filter(|(_, noise)| !noise).map(|(line, _)| line.as_str()).collect()
     }

@@ -9,10 +9,10 @@ use super::Enough;
 use super::cheapest::{Cheapest, Cost, Order, Path};
 use super::livelock::is_for_ever;
 use super::replay::{Deviation, Guide, Recorder, Replay, Taping, Turn};
-use super::run::SEARCH_STEPS_MAX;
+use super::search::SEARCH_STEPS_MAX;
 use crate::oracle::ViolationKind;
 use crate::scenario::Scenario;
-use crate::sim::{Chooser, End, Machine, Plan, State};
+use crate::sim::{Chooser, Dialed, End, Machine, Plan, State};
 
 /// The search for something smaller remembers states: those of a large machine are slow to remember, and too many.
 const SEARCHED_STEPS_MAX: usize = 500;
@@ -285,6 +285,7 @@ impl<'r> Retrial<'r> {
         let steps_max =
             std::mem::replace(&mut self.plan.steps_max, SEARCH_STEPS_MAX.min(8 * than.tape.len() as u64 + 64));
         self.machine.state_mut().remember = true;
+        self.machine.state_mut().dials.let_matter(Dialed::always(self.plan.time));
         let mut found = None;
         while found.is_none() && !self.has_spent(eighths) {
             let Some(mut trip) = search.next() else { break };
@@ -292,6 +293,7 @@ impl<'r> Retrial<'r> {
             found = Some(trip.end()).filter(|_| shown);
         }
         self.machine.state_mut().remember = false;
+        self.machine.state_mut().dials.let_matter(Dialed::ALL);
         self.plan.steps_max = steps_max;
         self.record(&than.without, &found?).filter(|shown| ORDER.is_less(shown.cost, than.cost))
     }

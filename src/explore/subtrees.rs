@@ -10,7 +10,8 @@ use std::collections::{BTreeSet, VecDeque};
 use super::Strategy;
 use super::dfs::{Decision, Dfs};
 use super::findings::{Position, Searched};
-use super::run::{Ended, Run, SEARCH_STEPS_MAX, SHALLOW_PART, Then};
+use super::run::{Run, Then};
+use super::search::{Ended, SEARCH_STEPS_MAX, SHALLOW_PART};
 use crate::oracle::ViolationKind;
 use crate::sim::{Chooser, State};
 
@@ -24,7 +25,7 @@ impl Run<'_> {
     pub(super) fn search_in_parts(&mut self, all: &Strategy, cache: bool) {
         let (mut looks, mut searched) = (Searched::default(), Searched::default());
         let (at_least, at_most) = (EACH * all.part.of() as usize, all.schedules / SHALLOW_PART);
-        // All see the same here, whatever they will see later: the clock matters.
+        // All see the same here, whatever they will see later: every dial matters.
         let prefixes = self.remembering(cache, SEARCH_STEPS_MAX, |run| run.look_over(at_least, at_most, &mut looks));
         if let Some(prefixes) = prefixes {
             let mine = (0..).zip(prefixes).filter(|&(nth, _)| all.part.takes(nth));

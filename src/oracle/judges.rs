@@ -10,7 +10,7 @@ use super::held::HeldLocks;
 use super::{Oracle, Violation};
 use crate::sim::kernel::Kernel;
 use crate::sim::state::{Host, Task};
-use crate::sim::{Clock, KernelView};
+use crate::sim::{Dials, KernelView};
 use crate::world::{Event, Kinds, What};
 
 /// One who watches.
@@ -143,7 +143,7 @@ impl Judges {
         kernel: &Kernel,
         hosts: &[Host],
         tasks: &[Task],
-        clock: &Clock,
+        dials: &Dials,
     ) {
         let (mut told, mut changed) = (part, false);
         if part == Kinds::LOCKED {
@@ -153,7 +153,7 @@ impl Judges {
             told = told | self.locks.acts(event, tasks);
         }
         if self.asked.meets(told) {
-            let view = KernelView { kernel, hosts, tasks, clock, locks: &self.locks };
+            let view = KernelView { kernel, hosts, tasks, dials, locks: &self.locks };
             for judge in self.all.iter_mut().filter(|judge| judge.attends.meets(told)) {
                 if let Err(violation) = judge.oracle.on(event, &view) {
                     self.violation.get_or_insert(violation);

@@ -86,7 +86,9 @@ pub trait Oracle: Send {
     }
 
     /// A hash of what it remembers of this execution, for the state cache: two executions that reach the same state of the machine and
-    /// of every oracle have the same futures. `None` switches the cache off for the scenario.
+    /// of every oracle have the same futures. `None` switches the cache off for the scenario. Numbers of processes, tasks, descriptions
+    /// and regions may be in it; states in which others have them are different then, unless [`state_as`](Oracle::state_as) says otherwise.
+    /// Not those of steps: it is another one on every way to a state.
     fn state(&self) -> Option<u64>;
 
     /// The same hash, with processes, tasks, files and paths called by `names` instead of by what events call them: what two executions

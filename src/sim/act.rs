@@ -221,7 +221,7 @@ impl State {
             Op::Section { task: section } => self.begin_section(id, section),
             Op::Sleep { due } | Op::Deadline { due } => {
                 self.timers.remove(&(due, id));
-                self.clock.pass(due);
+                self.dials.pass(due);
                 let what = if matches!(op, Op::Sleep { .. }) { What::Slept } else { What::TimedOut };
                 self.emit(self.tasks[task as usize].pid, Some(task), what);
                 self.complete(id, Ok(Ret::Unit));

@@ -198,11 +198,28 @@ impl State {
         self.kernel.name_what_is_open(&mut names, &ranks);
         let mut state = Wide::new();
         let renamed = Renamed::new(&ranks, self, &names);
+        let mut by_number = false;
         for Judge { oracle, .. } in &self.judges.all {
             let told = oracle.state_as(&renamed);
+            by_number |= told.is_none();
             told.or_else(|| or_not.then(|| oracle.state()).flatten())?.hash(&mut state);
         }
+        if by_number {
+            self.feed_numbers(&ranks, &names, &mut state);
+        }
         Some((ranks, names, state.wide()))
+    }
+
+    /// Who has which number: an oracle that does not call things by their names may have remembered that.
+    fn feed_numbers(&self, ranks: &Ranks, names: &Labels, state: &mut Wide) {
+        for (id, task) in (0..).zip(self.tasks.iter()).filter(|(_, task)| !task.is_over()) {
+            (id, ranks.of(task.pid), ranks.label(id, task)).hash(state);
+        }
+        for pid in 0..self.hosts.len() as Pid {
+            let open = self.kernel.descriptors(pid).map(|open| open.description);
+            open.for_each(|description| (description, names.description(description.into())).hash(state));
+        }
+        self.regions.hash(state);
     }
 
     /// Which process, and which of its tasks.
@@ -234,8 +251,8 @@ impl State {
             Op::LockThread { mutex } => hash(&(5, self.name_of_mutex(mutex))),
             Op::Notified { notify } => hash(&(6, self.name_of_notify(notify))),
             Op::Notify { notify, all } => hash(&(7, self.name_of_notify(notify), all)),
-            Op::Sleep { .. } if !self.clock.matters() => 8,
-            Op::Deadline { .. } if !self.clock.matters() => 9,
+            Op::Sleep { .. } if !self.dials.matter().clock => 8,
+            Op::Deadline { .. } if !self.dials.matter().clock => 9,
             ref op => hash(op),
         }
     }
@@ -341,8 +358,9 @@ impl State {
             (ranks.of(n.pid), self.name_of_notify(id), n.stored).hash(one);
             n.queue.iter().for_each(|&op| self.name_of_op(op, ranks).hash(one));
         });
+        let clock_matters = self.dials.matter().clock;
         let timers = unordered(&self.timers, |&(due, op), one| {
-            (self.clock.matters().then_some(due), self.name_of_op(op, ranks)).hash(one);
+            (clock_matters.then_some(due), self.name_of_op(op, ranks)).hash(one);
         });
         let regions = unordered(self.regions.values(), |(pid, kind, subject), one| {
             (ranks.of(*pid), kind, subject).hash(one);
@@ -350,7 +368,10 @@ impl State {
         (tasks, of_processes, semaphores, mutexes, notifies, timers, regions, self.faults).hash(state);
         // Whoever lives may read it. How far away the timers are is not enough, even where all else that has been read is the same: whether
         // it is now a second after the start or five milliseconds more may be in the past of nobody but a process that is dead.
-        self.clock.matters().then(|| self.clock.now()).hash(state);
+        clock_matters.then(|| self.dials.now()).hash(state);
+        if self.dials.matter().peaks {
+            ranks.in_order(self.hosts.len()).into_iter().for_each(|pid| self.kernel.descriptors_peak(pid).hash(state));
+        }
     }
 }
 

@@ -31,8 +31,8 @@ pub(crate) trait Chooser {
     fn ended(&mut self, state: &State) {
         let _ = state;
     }
-    /// Whether it gave the execution up because that had come back to a state of its own, from which it could go round for ever. It says so
-    /// once of each such state.
+    /// Whether it gave the execution up at a state from which it could go round for ever, for all that is known: at one of its own, or where
+    /// nobody went on who had not done so elsewhere. It says so once of each such state.
     fn came_round(&mut self) -> bool {
         false
     }
@@ -431,7 +431,7 @@ impl State {
             self.due.extend(due);
         } else {
             // Its time has come with another one's that was picked first: no time passes if it wakes as well.
-            let come = self.timers.iter().take_while(|(due, _)| *due <= self.clock.now()).map(|&(_, op)| op);
+            let come = self.timers.iter().take_while(|(due, _)| *due <= self.dials.now()).map(|&(_, op)| op);
             let come: Vec<_> = come.filter(sleeps).collect();
             self.due.extend(come);
         }
@@ -441,8 +441,8 @@ impl State {
 
     /// Every process has ended: the oracles have the last word.
     fn finish(&mut self) -> End {
-        let (kernel, hosts, tasks, clock) = (&self.kernel, &*self.hosts, &*self.tasks, &self.clock);
-        let view = super::KernelView { kernel, hosts, tasks, clock, locks: &self.judges.locks };
+        let (kernel, hosts, tasks, dials) = (&self.kernel, &*self.hosts, &*self.tasks, &self.dials);
+        let view = super::KernelView { kernel, hosts, tasks, dials, locks: &self.judges.locks };
         for judge in &mut self.judges.all {
             if let Err(violation) = judge.oracle.finish(&view) {
                 return End::Violated(violation);

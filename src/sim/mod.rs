@@ -8,8 +8,8 @@ mod act;
 pub(crate) mod agent;
 mod announce;
 mod calls;
-mod clock;
 pub(crate) mod depend;
+mod dials;
 mod executor;
 pub(crate) mod fingerprint;
 mod forget;
@@ -30,10 +30,8 @@ pub(crate) mod touch;
 mod view;
 mod world;
 
-pub(crate) use clock::Clock;
-#[cfg(any(feature = "shuttle", feature = "loom"))]
-pub(crate) use machine::panic_text;
-pub(crate) use machine::{Chooser, End, Machine};
+pub(crate) use dials::{Dialed, Dials};
+pub(crate) use machine::{Chooser, End, Machine, panic_text};
 pub(crate) use operation::Op;
 pub use operation::OpId;
 pub(crate) use plan::{Plan, PlannedProcess};

@@ -17,7 +17,7 @@ pub use super::tasks::TaskId;
 use super::tasks::Tasks;
 pub(crate) use super::tasks::{Phase, Task};
 use super::view::KernelView;
-use super::{Clock, Exit, SimWorld};
+use super::{Dials, Exit, SimWorld};
 use crate::oracle::{Judges, Violation};
 use crate::world::{Errno, Event, Kinds, Status, What};
 
@@ -67,7 +67,9 @@ pub(crate) struct Program {
 /// When timers fire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 pub enum Time {
-    /// A sleep may end at any step from now on: every speed of every machine is explored.
+    /// A sleep may end at any step from now on: every speed of every machine is explored. The clock itself moves only as a sleep or a deadline
+    /// ends, and to when that was due: what takes no sleep takes no time, so no lease runs out under somebody who is merely slow. Let him
+    /// sleep where he may be.
     #[default]
     Free,
     /// Time passes only when nothing else can happen: durations mean what they say, and the clock at the end is the makespan.
@@ -138,7 +140,7 @@ pub(crate) struct State {
     pub(crate) semaphores: Vec<Semaphore>,
     pub(crate) mutexes: Vec<Mutex>,
     pub(crate) notifies: Vec<Notify>,
-    pub(crate) clock: Clock,
+    pub(crate) dials: Dials,
     pub(crate) step: u64,
     pub(crate) regions: BTreeMap<u64, (Pid, &'static str, Arc<str>)>,
     pub(crate) next_region: u64,
@@ -215,7 +217,7 @@ impl Default for State {
             semaphores: Vec::new(),
             mutexes: Vec::new(),
             notifies: Vec::new(),
-            clock: Clock::default(),
+            dials: Dials::default(),
             step: 0,
             regions: BTreeMap::new(),
             next_region: 0,
@@ -271,7 +273,7 @@ impl State {
         self.semaphores.clear();
         self.mutexes.clear();
         self.notifies.clear();
-        self.clock.begin();
+        self.dials.begin();
         (self.step, self.next_region) = (0, 0);
         if !self.regions.is_empty() {
             self.regions.clear();
@@ -322,22 +324,22 @@ impl State {
     pub(crate) fn emit(&mut self, pid: Pid, task: Option<TaskId>, what: What) {
         let kind = what.part();
         if self.wants(kind) {
-            let event = Event { step: self.step, at: self.clock.now(), process: pid, task, what };
+            let event = Event { step: self.step, at: self.dials.now(), process: pid, task, what };
             self.pass_on(kind, &event);
         }
     }
 
     /// What oracles may look at.
     pub(crate) fn view(&self) -> KernelView<'_> {
-        let (kernel, hosts, tasks, clock) = (&self.kernel, &*self.hosts, &*self.tasks, &self.clock);
-        KernelView { kernel, hosts, tasks, clock, locks: &self.judges.locks }
+        let (kernel, hosts, tasks, dials) = (&self.kernel, &*self.hosts, &*self.tasks, &self.dials);
+        KernelView { kernel, hosts, tasks, dials, locks: &self.judges.locks }
     }
 
     /// To whoever watches for that kind.
     #[inline(never)]
     fn pass_on(&mut self, kind: Kinds, event: &Event) {
         self.touch_whoever_hears_of(kind);
-        self.judges.tell(kind, event, &self.kernel, &self.hosts, &self.tasks, &self.clock);
+        self.judges.tell(kind, event, &self.kernel, &self.hosts, &self.tasks, &self.dials);
     }
 
     /// The same for what is costly to say: only if anybody wants to know. `kind` is the part of a kind that `what` is of.
@@ -345,7 +347,7 @@ impl State {
     pub(crate) fn tell(&mut self, pid: Pid, task: Option<TaskId>, kind: Kinds, what: impl FnOnce(&State) -> What) {
         if self.wants(kind) {
             // Said where it stays: what is put together piece by piece and then moved as a whole has to wait for the last piece.
-            let event = Event { step: self.step, at: self.clock.now(), process: pid, task, what: what(self) };
+            let event = Event { step: self.step, at: self.dials.now(), process: pid, task, what: what(self) };
             debug_assert_eq!(event.what.part(), kind);
             self.pass_on(kind, &event);
         }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::Clock;
+use super::Dials;
 use super::kernel::{DescriptorView, Kernel, Pid};
 use super::state::{Host, Phase, Task, TaskId};
 use crate::oracle::HeldLocks;
@@ -13,7 +13,7 @@ pub struct KernelView<'a> {
     pub(crate) kernel: &'a Kernel,
     pub(crate) hosts: &'a [Host],
     pub(crate) tasks: &'a [Task],
-    pub(crate) clock: &'a Clock,
+    pub(crate) dials: &'a Dials,
     /// Who holds what, from what the oracles were told.
     pub(crate) locks: &'a HeldLocks,
 }
@@ -94,9 +94,9 @@ impl KernelView<'_> {
     pub fn walk(&self, mut visit: impl FnMut(&str, bool)) {
         self.kernel.walk_tree(&mut visit);
     }
-    /// The clock of the machine. An oracle or a promise that never asks for it need not say that it does not: a search takes notice.
+    /// The clock of the machine. A search that comes by somebody who asks for it tells states apart by it from then on.
     pub fn now(&self) -> Duration {
-        self.clock.read()
+        self.dials.read_clock()
     }
     /// Locks held now, over all processes.
     pub fn lock_count(&self) -> u32 {
@@ -179,8 +179,10 @@ impl KernelView<'_> {
     pub fn descriptor_count(&self, pid: Pid) -> u32 {
         if self.has(pid) { self.kernel.descriptors_open(pid) } else { 0 }
     }
-    /// The highest descriptor number that a process ever had, plus one; 0 if there is no such process.
+    /// The highest descriptor number that a process ever had, plus one; 0 if there is no such process. A search takes notice of who asks, as
+    /// with [`now`](Self::now).
     pub fn descriptor_peak(&self, pid: Pid) -> u32 {
+        self.dials.read_peak();
         if self.has(pid) { self.kernel.descriptors_peak(pid) } else { 0 }
     }
     /// The lock table, in the columns of `lslocks(8)`.

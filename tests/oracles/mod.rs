@@ -12,6 +12,7 @@ mod leak;
 mod locks;
 mod lost_update;
 mod machine;
+mod numbers;
 mod order;
 mod publish;
 

@@ -57,10 +57,11 @@ impl State {
             lines.push(format!("notify {} of {} {} {queue:?}", n.name, n.pid, n.stored));
         }
         for (due, op) in &self.timers {
-            let in_time = self.clock.matters().then(|| due.saturating_sub(self.clock.now()));
+            let clock_matters = self.dials.matter().clock;
+            let in_time = clock_matters.then(|| due.saturating_sub(self.dials.now()));
             lines.push(format!("timer {:?} {in_time:?}", owner(op)));
         }
-        let now = self.clock.matters().then(|| self.clock.now());
+        let now = self.dials.matter().clock.then(|| self.dials.now());
         lines.push(format!("clock {now:?} {:?}", self.faults));
         // In whichever order they came to be.
         lines.sort();

@@ -134,10 +134,12 @@ impl Files for SimWorld {
         )
     }
     fn descriptor(&self, file: &SimFile) -> u32 {
+        self.machine().dials.read_descriptor();
         file.number()
     }
     fn inherited(&self, descriptor: u32) -> Result<SimFile> {
         let mut state = self.machine();
+        state.dials.read_descriptor();
         let inherited = &mut state.hosts[self.pid as usize].inherited;
         let Some(at) = inherited.iter().position(|&number| number == descriptor) else {
             return Err(Error::new(Errno::BadF, "fcntl", format!("descriptor {descriptor}")));

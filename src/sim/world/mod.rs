@@ -209,7 +209,7 @@ impl SimWorld {
 impl Clock for SimWorld {
     fn now(&self) -> Duration {
         let mut state = self.machine();
-        let now = state.clock.read();
+        let now = state.dials.read_clock();
         state.is_told(now);
         now
     }

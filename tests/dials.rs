@@ -1,4 +1,4 @@
-//! Where nobody looks at the clock, a search need not tell states apart by how late it is; where somebody does, it must.
+//! Where nobody looks at the clock, or at a peak, a search need not tell states apart by it; where somebody does, it must.
 
 use std::time::Duration;
 
@@ -94,6 +94,48 @@ fn two_sleeps_are_in_nobodys_way_unless_somebody_looks_at_the_clock() {
             // In which order the three end is told to an oracle.
             Method::Dpor => assert!(executions[0] == 6 && executions[1] > 10, "{method:?}: {executions:?}"),
             _ => assert!(executions[0] < executions[1], "{method:?}: {executions:?}"),
+        }
+    }
+}
+
+/// Somebody opens one file more if he comes second, and forgets it.
+async fn opens(world: SimWorld) -> Result<()> {
+    let lock = world.open("/lock", OpenOptions::lock_file()).await?;
+    world.flock(&lock, LockMode::Exclusive).await?;
+    let opened = world.forgetting(async {
+        if world.mkdir("/done").await.is_err() {
+            world.close(world.open("/", OpenOptions::directory()).await?).await?;
+        }
+        Result::Ok(())
+    });
+    opened.await?;
+    world.close(lock).await?;
+    // Which of them was the second is nowhere to be seen by now, but in his peak.
+    world.stat("/other").await.ok();
+    world.mkdir("/other").await.ok();
+    Ok(())
+}
+
+/// Two files at once, if both are open before one is closed.
+async fn opens_in_two_tasks(world: SimWorld) -> Result<()> {
+    let there = world.clone();
+    let task = world.spawn("t", async move { there.close(there.open("/a", OpenOptions::lock_file()).await?).await });
+    world.close(world.open("/b", OpenOptions::lock_file()).await?).await?;
+    task.await.expect("not aborted")
+}
+
+#[test]
+fn who_looks_at_the_peak_can_see_every_peak() {
+    let two = scenario("two").process("p", opens).process("q", opens);
+    let one = scenario("one").tasks_share_nothing().process("p", opens_in_two_tasks);
+    for scene in [two, one] {
+        for method in SEARCHES {
+            let peak = |at_most: u32| {
+                let scene = scene.clone();
+                search(&scene.finally("few are open", move |fs| fs.descriptor_peak(0) <= at_most), method)
+            };
+            assert!(matches!(peak(4).verdict, Verdict::Violated(_)), "{method:?}: {:?}", peak(4).verdict);
+            peak(5).assert_exhausted();
         }
     }
 }
