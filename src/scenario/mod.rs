@@ -306,7 +306,8 @@ impl Scenario {
     }
 
     /// A program that processes can start as a child, by the last component of its path. Its process has the workers and blocking threads
-    /// set here, and the descriptor limit of its parent; what it was given is in its World's `args`, `var` and `inherited`.
+    /// set here, and the descriptor limit of its parent; what it was given is in its World's `args`, `var` and `inherited`. An error of it is no
+    /// violation, but exit code 1, as its parent is told.
     pub fn program<F, Fut, E>(mut self, name: &str, main: F) -> Self
     where
         F: Fn(SimWorld) -> Fut + Send + Sync + 'static,

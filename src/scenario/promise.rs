@@ -1,15 +1,25 @@
 //! The promises that scenarios make in a closure: always, sometimes, finally.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use crate::oracle::{Oracle, Violation, ViolationKind};
-use crate::sim::{KernelView, Renamed};
+use crate::sim::{KernelView, Renamed, panic_text};
 use crate::world::{Event, Kinds};
 
 type Holds = Arc<dyn Fn(&KernelView<'_>) -> bool + Send + Sync>;
 
 fn broken(name: &str, when: &str) -> Violation {
     Violation::new(ViolationKind::Promise(name.to_owned()), format!("{name:?} does not hold {when}"))
+}
+
+/// Whether it holds. One that panics, over a file that is not what it takes it for, say, is broken: in this schedule, which is to be told, and
+/// not in the process that explores.
+fn ask(name: &str, holds: &Holds, kernel: &KernelView<'_>) -> Result<bool, Violation> {
+    catch_unwind(AssertUnwindSafe(|| holds(kernel))).map_err(|why| {
+        let text = format!("{name:?} cannot be asked, it panics: {}", panic_text(why.as_ref()));
+        Violation::new(ViolationKind::Panic, text)
+    })
 }
 
 /// Holds after every event.
@@ -35,7 +45,7 @@ impl Oracle for Always {
     fn begin(&mut self) {}
     fn on(&mut self, event: &Event, kernel: &KernelView<'_>) -> Result<(), Violation> {
         self.judged += 1;
-        if (self.holds)(kernel) {
+        if ask(&self.name, &self.holds, kernel)? {
             return Ok(());
         }
         Err(broken(&self.name, &format!("after step {}: {} {}", event.step, kernel.who(event), event.what)))
@@ -73,7 +83,7 @@ impl Oracle for Sometimes {
     }
     fn begin(&mut self) {}
     fn on(&mut self, _: &Event, kernel: &KernelView<'_>) -> Result<(), Violation> {
-        if self.seen == 0 && (self.holds)(kernel) {
+        if self.seen == 0 && ask(&self.name, &self.holds, kernel)? {
             self.seen += 1;
         }
         Ok(())
@@ -115,7 +125,11 @@ impl Oracle for Finally {
     }
     fn finish(&mut self, kernel: &KernelView<'_>) -> Result<(), Violation> {
         self.judged += 1;
-        if (self.holds)(kernel) { Ok(()) } else { Err(broken(&self.name, "when every process has ended")) }
+        if ask(&self.name, &self.holds, kernel)? {
+            Ok(())
+        } else {
+            Err(broken(&self.name, "when every process has ended"))
+        }
     }
     fn state(&self) -> Option<u64> {
         Some(0)

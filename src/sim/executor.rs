@@ -122,8 +122,12 @@ impl State {
     }
 
     fn feed_those_in_line(&mut self, pid: Pid) {
+        // With its first task a process ends: who is in line for that one's worker does not get it.
+        let ends = |main| self.tasks[main as usize].phase == Phase::Finished;
+        let ends = self.hosts[pid as usize].main.is_some_and(ends);
         // Fewer tasks than before: those in line need not be chosen any more.
         while let host = &mut self.hosts[pid as usize]
+            && !ends
             && host.idle > 0
             && host.worker_tasks <= host.workers
             && !host.ready.is_empty()
@@ -136,7 +140,7 @@ impl State {
             self.miss_resumption(id);
         }
         let host = &self.hosts[pid as usize];
-        let hungry = host.alive && host.idle > 0 && !host.ready.is_empty();
+        let hungry = host.alive && !ends && host.idle > 0 && !host.ready.is_empty();
         match self.hungry.binary_search(&pid) {
             Ok(at) if !hungry => drop(self.hungry.remove(at)),
             Err(at) if hungry => self.hungry.insert(at, pid),

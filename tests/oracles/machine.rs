@@ -3,13 +3,14 @@
 
 use flockstep::oracle::{Oracle, Violation};
 use flockstep::world::{
-    Children, Clock, Command, Errno, Event, Files, InProcess, Join, Kinds, LockMode, Locks, Result, Stdio, Tasks, What,
+    Children, Clock, Command, Errno, Event, Files, InProcess, Join, Kinds, LockMode, Locks, OpenOptions, Result, Stdio,
+    Tasks, What,
 };
 use flockstep::{Deadlock, KernelView, Scenario, SimWorld, Strategy, ViolationKind, scenario};
 use futures::future::{Either, join, select};
 use std::pin::pin;
 
-use super::{File, lock, open, passes, shared};
+use super::{File, caught, lock, open, passes, shared};
 
 #[test]
 fn a_task_is_woken_by_a_destructor_while_it_is_being_dropped() {
@@ -389,4 +390,43 @@ fn the_machine_can_be_asked_of_processes_that_are_not_there() {
         (p, nobody) == (Some(0), None) && fs.process_name(0) == "p" && fs.descriptor_peak(0) >= 3
     });
     passes(&s);
+}
+
+/// Whoever is in line for the only worker when the first task ends has done nothing yet, and never will.
+#[test]
+fn who_is_in_line_is_lost_with_the_first_task() {
+    let scene = |waits: bool| {
+        let scene = scenario("in line").workers(1).process("p", move |world: SimWorld| async move {
+            let there = world.clone();
+            let task = world.spawn("t", async move {
+                let section = there.clone();
+                there.on_pool(async move { section.mkdir("/late").await }).await
+            });
+            world.mkdir("/done").await?;
+            match waits {
+                true => task.await.expect("not aborted"),
+                false => Ok(()),
+            }
+        });
+        scene.finally("all is done", |fs| fs.exists("/late"))
+    };
+    caught(&scene(false), ViolationKind::Promise("all is done".into()), &[]);
+    passes(&scene(true));
+}
+
+/// A promise that takes for granted what need not be there is broken where it is not; nobody else is to blame.
+#[test]
+fn a_promise_that_panics_is_broken_by_a_schedule() {
+    let number = |fs: &KernelView<'_>| fs.read("/number").text().parse::<u32>().expect("a number");
+    let scene = scenario("number").file("/number", "0").process("p", |world: SimWorld| async move {
+        let file = world.open("/number", OpenOptions::replace()).await?;
+        world.write(&file, b"1").await?;
+        world.close(file).await
+    });
+    passes(&scene.clone().finally("it is one", move |fs| number(fs) == 1));
+    caught(
+        &scene.always("it is a number", move |fs| number(fs) < 2),
+        ViolationKind::Panic,
+        &["it is a number", "a number"],
+    );
 }
