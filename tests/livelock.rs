@@ -2,7 +2,7 @@
 //! that holds.
 
 use flockstep::world::*;
-use flockstep::{Deadlock, Method, Scenario, SimWorld, Strategy, Time, Verdict, ViolationKind, scenario};
+use flockstep::{Deadlock, Method, Part, Scenario, SimWorld, Strategy, Time, Verdict, ViolationKind, scenario};
 use proptest::prelude::{ProptestConfig, any, prop, prop_assert, prop_assert_eq, proptest};
 use std::time::Duration;
 
@@ -85,6 +85,75 @@ fn two_who_poll_for_each_others_lock_never_end() {
 fn who_polls_in_one_order_holds() {
     let scene = takers(&[FORTH.to_vec(), FORTH.to_vec()], Wait::Polling);
     searches().into_iter().for_each(|strategy| scene.explore(strategy).assert_exhausted());
+}
+
+/// What a poller waits for is never done, since whoever would have is killed, or cancelled. The search has seen the poller go round before that,
+/// and he slept behind it: every state was come to, and no execution went round.
+#[test]
+fn who_polls_for_the_dead_never_ends() {
+    let polls = |world: SimWorld| async move {
+        let rounds = async {
+            loop {
+                match world.mkdir("/d/lock").await {
+                    Err(error) if error.errno == Errno::Exist => {}
+                    other => return other,
+                }
+                world.keeping(&());
+                world.yield_now().await;
+            }
+        };
+        world.forgetting(rounds).await
+    };
+    let removes = |world: SimWorld| async move { world.rmdir("/d/lock").await };
+    let by_a_task = move |world: SimWorld| async move {
+        let there = world.clone();
+        let task = world.spawn("t", async move {
+            there.yield_now().await;
+            there.rmdir("/d/lock").await
+        });
+        task.await.ok();
+        Result::Ok(())
+    };
+    let scene = |dies: bool| {
+        let scene = scenario("stale").steps_max(2_000).directory("/d/lock").process("a", removes);
+        let scene = if dies { scene.kill("a") } else { scene };
+        scene.process("b", polls)
+    };
+    let cancelled = scenario("stale").steps_max(2_000).directory("/d/lock").process("a", by_a_task).cancel("t");
+    for strategy in searches() {
+        for scene in [scene(true), cancelled.clone().process("b", polls)] {
+            scene.explore(strategy.clone()).assert_violated(ViolationKind::Endless);
+        }
+        scene(false).explore(strategy).assert_exhausted();
+    }
+}
+
+/// Of so small a round all is looked over before it is dealt out, and nobody is left to go it.
+#[test]
+fn a_livelock_is_found_in_parts() {
+    let polls = |world: SimWorld| async move {
+        let rounds = async {
+            while world.stat("/lock").await.is_ok() {
+                world.keeping(&());
+                world.yield_now().await;
+            }
+        };
+        world.forgetting(rounds).await
+    };
+    let alone = scenario("alone").steps_max(2_000).file("/lock", "").process("p", polls);
+    let [across, along] = [BACK, FORTH].map(|other| takers(&[FORTH.to_vec(), other.to_vec()], Wait::Polling));
+    let all = Strategy::exhaustive();
+    for of in [2, 3, 5] {
+        let in_parts = |scene: &Scenario| {
+            let part = |k| scene.explore(all.clone().part(Part::new(k, of).expect("one of them")));
+            let parts = (1..=of).map(|k| *part(k).part.expect("it is one of several"));
+            scene.join(&all, parts).expect("all of one exploration")
+        };
+        for scene in [&alone, &across] {
+            in_parts(scene).assert_violated(ViolationKind::Endless);
+        }
+        in_parts(&along).assert_exhausted();
+    }
 }
 
 /// A search that meets an execution without an end has tried less than it was asked to, and does not say that all is well.

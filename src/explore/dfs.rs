@@ -61,7 +61,7 @@ pub(crate) struct Dfs {
     passed: usize,
     /// Unless an oracle does not tell its state.
     seen: Option<Seen>,
-    /// The state that this execution has come to last, and those to which one came back that had been there.
+    /// The state that this execution has come to last, and those at which one was given up that may have no end from there.
     here: Option<u128>,
     rounds: BTreeSet<u128>,
     came_round: bool,
@@ -175,7 +175,11 @@ impl Dfs {
             (None, actor) => !asleep.has(actor),
         };
         let mut left: SmallVec<[u32; 8]> = (0..of as u32).rev().filter(is_left).collect();
-        let Some(first) = left.pop() else { return false };
+        let Some(first) = left.pop() else {
+            // What they do was done before, from elsewhere. That this state has an end no execution has shown.
+            self.came_round = made_up_for.is_none() && self.here.is_some_and(|state| self.rounds.insert(state));
+            return false;
+        };
         let at = self.tape.len();
         self.tape.push(Decision { taken: first, of: of as u32 });
         let (footprint, touched) = Default::default();

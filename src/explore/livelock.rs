@@ -6,9 +6,10 @@
 //! drawn at random never ended.
 //!
 //! States from which no end can be reached lead only to each other. So the first execution that comes to one of them goes on until it comes
-//! back to a state of its own (an execution that does not is cut at a state that others have been to, and these others were there first).
-//! From there it is continued by chance, faults aside: what does not end that way, several times, is a livelock, as it is for those who
-//! sample.
+//! back to a state of its own (an execution that does not is cut at a state that others have been to, and these others were there first), or
+//! until all who could go on are asleep: they have done the same before somebody else was killed, say, so every state is come to, and no
+//! round is ever closed. From there it is continued by chance, faults aside: what does not end that way, several times, is a livelock, as
+//! it is for those who sample.
 
 use super::findings::Position;
 use super::replay::Taping;

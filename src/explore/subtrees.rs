@@ -87,7 +87,13 @@ impl Run<'_> {
             }
             match look {
                 Look { of: None, .. } => complete.push(prefix),
-                Look { state: Some(state), .. } if !met.insert(state) => {}
+                Look { state: Some(state), .. } if !met.insert(state) => {
+                    // All of a round may lie in what is looked over, so that nobody goes it below.
+                    if let Some(violation) = self.cannot_end(Position::Look(n)) {
+                        self.violated(Position::Look(n), violation);
+                        return None;
+                    }
+                }
                 Look { of: Some(of), .. } => {
                     open.extend((0..of).map(|taken| [&prefix[..], &[Decision { taken, of }]].concat()));
                 }
