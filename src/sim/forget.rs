@@ -88,7 +88,7 @@ impl State {
 
     /// A task has seen the number of an inode.
     pub(crate) fn learn(&mut self, task: TaskId, inode: u64) {
-        if self.remember {
+        if self.notes_results() {
             self.kernel.learn(inode);
             let forgetting = &mut self.tasks[task as usize].forgetting;
             if forgetting.is_open() {

@@ -15,6 +15,7 @@ enum About {
     Tokens,
     Numbers,
     Patience,
+    Places,
 }
 
 use Step::*;
@@ -56,6 +57,15 @@ fn script(dice: &mut Dice, about: About) -> Vec<Step> {
             1 => vec![Add, dice.of(&[NotifyOne, NotifyAll, Yield]), Add],
             _ => vec![Look, Choose, Add],
         },
+        About::Places => match dice.below(5) {
+            0 => vec![open, Same(0, "/a"), Close(0)],
+            1 => vec![open, Close(0), dice.of(&[Unlink("/a"), Unlink("/b"), Rename("/b", "/a"), Rename("/a", "/b")])],
+            2 => vec![dice.of(&[Unlink("/a"), Unlink("/b"), Rename("/a", "/d/a")]), open, Write(0)],
+            3 => vec![ChildIn("/d"), dice.of(&[RemoveDir("/d"), Rename("/d", "/e"), Stat("/d")])],
+            _ => {
+                vec![Open(0, "/d", OpenOptions::directory()), Fstat(0), dice.of(&[MakeDir("/d/a"), RemoveDir("/d/a")])]
+            }
+        },
         About::Patience => match dice.below(4) {
             0 => vec![open, Within(Box::new(Flock(0, mode))), Write(0)],
             1 => vec![open, Flock(0, mode), dice.of(&[Sleep, Doze, Doze]), Unlock(0)],
@@ -71,7 +81,7 @@ fn script(dice: &mut Dice, about: About) -> Vec<Step> {
 pub(super) fn program(seed: u64) -> Program {
     let mut dice = Dice(seed.wrapping_mul(0xbf58_476d_1ce4_e5b9) | 1);
     (0..4).for_each(|_| _ = dice.below(2));
-    let about = dice.of(&[About::Locks, About::Locks, About::Tokens, About::Numbers, About::Patience]);
+    let about = dice.of(&[About::Locks, About::Locks, About::Tokens, About::Numbers, About::Patience, About::Places]);
     let has_children = matches!(about, About::Locks | About::Tokens);
     let shape = match has_children {
         true => dice.of(&[&[1][..], &[2], &[1, 1]]),
@@ -92,6 +102,8 @@ pub(super) fn program(seed: u64) -> Program {
                         Add,
                         Look,
                         Doze,
+                        Same(0, dice.of(&["/a", "/b", "/d"])),
+                        Number(0),
                         script(&mut dice, about).remove(0),
                     ];
                     steps.insert(at, dice.of(&other));

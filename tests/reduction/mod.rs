@@ -1,6 +1,7 @@
 //! Partial-order reduction covers what the search without it covers, in fewer executions.
 
 mod alike;
+mod dependent;
 mod handing;
 mod programs;
 mod tasks;

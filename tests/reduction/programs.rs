@@ -91,6 +91,12 @@ pub(super) enum Step {
     Add,
     /// Looks at what they have counted.
     Look,
+    /// Whether that is what is in the slot.
+    Same(usize, &'static str),
+    /// Under which number it is in the slot.
+    Number(usize),
+    /// Runs a child in that directory, and waits for it.
+    ChildIn(&'static str),
     /// Sleeps, and does not look at the clock afterwards.
     Doze,
 }
@@ -388,6 +394,7 @@ pub(super) fn scene(program: &Program, logs: &Logs) -> Scenario {
             run(world, shared, logs, name, slots, vec![step]).await;
         }
     });
+    scene = scene.program("nothing", |_: SimWorld| async {});
     if let Some(quirk) = program.quirk {
         scene = scene.quirk(quirk);
     }

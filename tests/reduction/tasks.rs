@@ -116,7 +116,9 @@ async fn act(world: &SimWorld, shared: &Shared, own: &Mutex<Own>, step: &Step) -
         | Step::Truncate(slot)
         | Step::Seek(slot)
         | Step::Fstat(slot)
-        | Step::Sync(slot) => {
+        | Step::Sync(slot)
+        | Step::Same(slot, _)
+        | Step::Number(slot) => {
             let Some(file) = take(*slot) else { return "-".into() };
             let said = match step {
                 Step::Flock(_, mode) => told(world.flock(&file, *mode).await),
@@ -126,6 +128,11 @@ async fn act(world: &SimWorld, shared: &Shared, own: &Mutex<Own>, step: &Step) -
                 Step::Truncate(_) => told(world.truncate(&file, 1).await),
                 Step::Seek(_) => told(world.seek(&file, 0).await),
                 Step::Sync(_) => told(world.fsync(&file).await),
+                Step::Number(_) => world.descriptor(&file).to_string(),
+                Step::Same(_, path) => match (world.fstat(&file).await, world.stat(path).await) {
+                    (Ok(one), Ok(other)) => (one.id == other.id).to_string(),
+                    _ => "-".into(),
+                },
                 Step::Fstat(_) => match world.fstat(&file).await {
                     Ok(stat) => format!("{:?} {} {}", stat.kind, stat.nlink, stat.size),
                     Err(error) => error.errno.to_string(),
@@ -239,6 +246,13 @@ async fn act(world: &SimWorld, shared: &Shared, own: &Mutex<Own>, step: &Step) -
         Step::Sleep => {
             world.sleep(Duration::from_millis(5)).await;
             format!("{:?}", world.now())
+        }
+        Step::ChildIn(directory) => {
+            let begun = world.spawn_child(Command::new("nothing", [""; 0]).current_dir(*directory)).await;
+            match begun {
+                Ok(child) => ended(world.wait(child).await),
+                Err(error) => error.errno.to_string(),
+            }
         }
         Step::Doze => {
             world.sleep(Duration::from_millis(5)).await;

@@ -50,6 +50,8 @@ pub(crate) enum Resource {
     Semaphore(u32),
     Mutex(u32),
     Notify(u32),
+    /// The numbers of files that are no more, and that somebody has been told: who makes a file may be given one.
+    Numbers,
     /// That a task, or a process, has ended.
     End(TaskId),
     Ended(Pid),

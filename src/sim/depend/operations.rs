@@ -4,7 +4,7 @@ use std::hash::Hash;
 
 use super::{Access, Footprint, Resource};
 use crate::sim::fingerprint;
-use crate::sim::kernel::{Pid, Quirk};
+use crate::sim::kernel::{Ino, Pid, Quirk};
 use crate::sim::operation::Op;
 use crate::sim::state::{State, TaskId};
 
@@ -18,6 +18,18 @@ impl State {
         let Some(mut footprint) = self.footprint.take() else { return };
         self.declare(task, op, &mut footprint);
         self.footprint = Some(footprint);
+    }
+
+    /// An exec begins in a directory.
+    pub(super) fn declare_entering(&self, pid: Pid, directory: &str, into: &mut Footprint) {
+        let visited = self.kernel.visit(pid, directory, true);
+        for (dir, component) in &visited.names {
+            into.add(Resource::Entry(*dir, hash(component)), Access::Read);
+        }
+        into.add(Resource::Tree, Access::Read);
+        if let Some(ino) = visited.found {
+            into.add(Resource::Alive(ino), Access::Read);
+        }
     }
 
     /// A process closes what it has open.
@@ -41,6 +53,9 @@ impl State {
 
     fn declare_close(&self, pid: Pid, fd: u32, into: &mut Footprint) {
         let Some(stake) = self.kernel.at_stake(pid, fd) else { return };
+        if stake.last && self.kernel.is_known_and_ends(stake.inode, 0, 1) {
+            into.add(Resource::Numbers, Access::Add);
+        }
         into.add(Resource::Description(stake.ofd), Access::Write);
         if let Some(mode) = stake.lock.filter(|_| stake.last) {
             into.add(Resource::Lock(stake.inode), Access::Release(mode));
@@ -65,6 +80,9 @@ impl State {
     }
 
     fn table_access(&self, pid: Pid) -> Access {
+        if self.dials.matter().peaks || self.dials.matter().descriptors {
+            return Access::Write;
+        }
         // A spawn takes seven descriptors at once for a while.
         let margin = 8 * (self.hosts[pid as usize].worker_tasks + self.hosts[pid as usize].pool_tasks + 1);
         if self.kernel.is_short_of_descriptors(pid, margin) { Access::Write } else { Access::Add }
@@ -92,6 +110,15 @@ impl State {
             into.add(Tree, Read);
             visited
         };
+        // A file is made, and given the lowest number that is free.
+        let number =
+            |into: &mut Footprint| into.add(Numbers, if self.kernel.gives_a_known_number() { Write } else { Read });
+        // A name goes, and with it the file if nothing else holds it.
+        let end = |ino: Option<Ino>, into: &mut Footprint| {
+            if ino.is_some_and(|ino| self.kernel.is_known_and_ends(ino, 1, 0)) {
+                into.add(Numbers, Add);
+            }
+        };
         // A name that comes or goes.
         let change = |visited: &crate::sim::kernel::Visited, into: &mut Footprint| {
             if let Some((dir, component)) = visited.names.last() {
@@ -109,7 +136,10 @@ impl State {
                 let follow = !(options.create_new || options.no_follow);
                 let visited = walk(path, follow, into);
                 match visited.found {
-                    None if options.create || options.create_new => change(&visited, into),
+                    None if options.create || options.create_new => {
+                        change(&visited, into);
+                        number(into);
+                    }
                     Some(ino) if options.truncate => into.add(Content(ino), Write),
                     _ => {}
                 }
@@ -125,7 +155,10 @@ impl State {
                     into.add(Description(stake.ofd), Write);
                 }
             }
-            Op::Pipe => into.add(Table(pid), self.table_access(pid)),
+            Op::Pipe => {
+                into.add(Table(pid), self.table_access(pid));
+                number(into);
+            }
             Op::Read { fd, .. } => {
                 if let Some(stake) = stake(fd) {
                     into.add(Description(stake.ofd), Write);
@@ -149,6 +182,7 @@ impl State {
                 if let Some(stake) = stake(fd) {
                     into.add(Content(stake.inode), Read);
                     into.add(Links(stake.inode), Read);
+                    into.add(Listing(stake.inode), Read);
                 }
             }
             Op::Stat { path, follow } => {
@@ -169,6 +203,7 @@ impl State {
                 let (old, new) = (walk(from, false, into), walk(to, false, into));
                 change(&old, into);
                 change(&new, into);
+                end(new.found, into);
                 if old.found.is_some_and(|ino| self.kernel.is_directory(ino)) {
                     into.add(Tree, Write);
                 }
@@ -184,12 +219,19 @@ impl State {
                 change(&walk(new, false, into), into);
             }
             Op::Unlink { .. } if self.kernel.has(Quirk::UnlinkUndeclared) => {}
-            Op::Symlink { path, .. } | Op::Unlink { path } | Op::MakeDir { path } => {
+            Op::Symlink { path, .. } | Op::MakeDir { path } => {
                 change(&walk(path, false, into), into);
+                number(into);
+            }
+            Op::Unlink { path } => {
+                let visited = walk(path, false, into);
+                change(&visited, into);
+                end(visited.found, into);
             }
             Op::RemoveDir { path } => {
                 let visited = walk(path, false, into);
                 change(&visited, into);
+                end(visited.found, into);
                 if let Some(ino) = visited.found {
                     into.add(Listing(ino), Read);
                     into.add(Alive(ino), Write);
@@ -220,6 +262,7 @@ impl State {
             Op::Fork { .. } => {
                 into.add(Table(pid), Write);
                 into.add(Life(Pid::MAX), Write); // numbers of processes
+                number(into); // of the pipes
                 for (_, ofd) in self.kernel.descriptions_of(pid) {
                     into.add(Description(ofd), Write);
                 }
@@ -232,7 +275,7 @@ impl State {
             Op::LockMutex { mutex } | Op::LockThread { mutex } => into.add(Mutex(mutex), Write),
             Op::Notified { notify } | Op::Notify { notify, .. } => into.add(Notify(notify), Write),
             Op::Section { .. } => into.add(Pool(pid), Write),
-            Op::Sleep { .. } | Op::Deadline { .. } if self.clock.matters() => into.add(Clock, Write),
+            Op::Sleep { .. } | Op::Deadline { .. } if self.dials.matter().clock => into.add(Clock, Write),
             Op::Sleep { .. } | Op::Deadline { .. } => {}
             // That it has not ended: whoever gives it up has seen that.
             Op::Join { task, .. } => into.add(End(task), Read),

@@ -162,7 +162,7 @@ impl State {
     }
 
     /// Whether somebody asks what steps touch, or will later in this execution: a search that remembers asks from its last node on.
-    fn notes_results(&self) -> bool {
+    pub(crate) fn notes_results(&self) -> bool {
         self.footprint.is_some() || self.remember
     }
 
@@ -193,6 +193,9 @@ impl State {
                             && let Some(parent) = self.kernel.parent_of(child)
                         {
                             footprint.add(Resource::Table(parent), Access::Write);
+                            let launch = self.hosts[child as usize].launch.as_ref();
+                            let directory = launch.and_then(|(command, ..)| command.current_dir.as_deref());
+                            directory.into_iter().for_each(|dir| self.declare_entering(child, dir, &mut footprint));
                         }
                     }
                 }
@@ -216,7 +219,7 @@ impl State {
             }
             Choice::Expire(id) => {
                 footprint.add(Resource::Faults, Access::Write);
-                if self.clock.matters() {
+                if self.dials.matter().clock {
                     footprint.add(Resource::Clock, Access::Write);
                 }
                 if let Owner::Task(task) = self.ops[id.slot as usize].owner {

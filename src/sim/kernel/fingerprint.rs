@@ -7,7 +7,7 @@
 use std::hash::{Hash, Hasher};
 
 use super::processes::{Life, Proc};
-use super::{Inode, Kernel, Node, Pid, ROOT, RangeOwner};
+use super::{Ino, Inode, Kernel, Node, Pid, ROOT, RangeOwner};
 use crate::sim::fingerprint::{hash, unordered};
 use crate::sim::symmetry::Ranks;
 
@@ -32,6 +32,23 @@ impl Kernel {
     }
 
     /// The opposite.
+    /// Whether a file that loses so many names and descriptions is no more then, and somebody remembers its number.
+    pub(crate) fn is_known_and_ends(&self, ino: Ino, names: u32, descriptions: u32) -> bool {
+        let inode = &self.inodes[ino as usize];
+        let is_last = match inode.node {
+            // Its own name in itself, and those of its parent in its children, go with it.
+            Node::Dir { .. } => names > 0,
+            _ => inode.nlink <= names,
+        };
+        inode.known > 0 && is_last && inode.open <= descriptions
+    }
+
+    /// Whether the next file that is made is given a number that somebody remembers.
+    pub(crate) fn gives_a_known_number(&self) -> bool {
+        self.free_inodes.iter().any(|&ino| self.inodes[ino as usize].known > 0)
+    }
+
+    /// Somebody does not remember it any more.
     pub(crate) fn unlearn(&mut self, number: u64) {
         self.numbered(number).for_each(|inode| inode.known -= 1);
     }
