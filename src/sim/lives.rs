@@ -158,6 +158,8 @@ impl State {
 
     /// SIGKILL.
     pub(crate) fn kill(&mut self, pid: Pid) {
+        // Also if it has just ended: that could have been a little later.
+        self.touch(Resource::Life(pid), Access::Write);
         if self.hosts[pid as usize].alive {
             self.depart(pid, Status::Killed(SIGKILL));
         }
