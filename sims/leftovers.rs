@@ -15,7 +15,7 @@ use flockstep::protocol::discipline::{Discipline, Hooks};
 use flockstep::protocol::{self, Cache, Settings, sweep};
 use flockstep::scenario::Policy;
 use flockstep::world::{Errno, Event, Kinds, LockMode, OpenOptions, What, World, remove_dir_all};
-use flockstep::{KernelView, Scenario, SimWorld, ViolationKind, scenario};
+use flockstep::{KernelView, Renamed, Scenario, SimWorld, ViolationKind, scenario};
 
 use super::backend::{Backend, MODULE, WORKS, WRITES, Wheel, build, with_backends};
 
@@ -141,7 +141,11 @@ impl Oracle for NotInUse {
         Err(Violation::new(IN_USE, text))
     }
     fn state(&self) -> Option<u64> {
-        let mut at_work: Vec<_> = self.at_work.values().collect();
+        self.state_as(&Renamed::default())
+    }
+    fn state_as(&self, names: &Renamed<'_>) -> Option<u64> {
+        let named = |(path, process)| (names.path(path), names.process(process));
+        let mut at_work: Vec<_> = self.at_work.values().map(|(path, process)| named((path, *process))).collect();
         at_work.sort_unstable();
         state_of(at_work)
     }
