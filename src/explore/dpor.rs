@@ -12,6 +12,8 @@
 //!   therefore comes before it.
 //! * Locks: giving up a lock comes before taking it, and never races with it. What races is the taking, so the search for races goes
 //!   on past the release. The same for every step that could not have been taken before another one.
+//! * Who waits for something and never goes on, since he is killed meanwhile or given up, is held against what made him wait as if he had
+//!   gone on where he was given up.
 //! * Faults need not happen, so no race would ever bring them up: they are tried at every node at which they could strike, and sleep
 //!   sets see to it that this is once per different outcome.
 //!

@@ -31,7 +31,6 @@ impl Kernel {
         self.numbered(number).for_each(|inode| inode.known += 1);
     }
 
-    /// The opposite.
     /// Whether a file that loses so many names and descriptions is no more then, and somebody remembers its number.
     pub(crate) fn is_known_and_ends(&self, ino: Ino, names: u32, descriptions: u32) -> bool {
         let inode = &self.inodes[ino as usize];
@@ -48,7 +47,7 @@ impl Kernel {
         self.free_inodes.iter().any(|&ino| self.inodes[ino as usize].known > 0)
     }
 
-    /// Somebody does not remember it any more.
+    /// The opposite of [`learn`](Kernel::learn).
     pub(crate) fn unlearn(&mut self, number: u64) {
         self.numbered(number).for_each(|inode| inode.known -= 1);
     }
