@@ -52,9 +52,7 @@ pub(crate) struct Dials {
 
 impl Default for Dials {
     fn default() -> Self {
-        let mut dials = Dials { now: Duration::ZERO, matter: Dialed::ALL, were_read: Cell::new(Dialed::ALL) };
-        dials.let_matter(Dialed::ALL);
-        dials
+        Dials { now: Duration::ZERO, matter: Dialed::ALL, were_read: Cell::new(Dialed::NONE) }
     }
 }
 

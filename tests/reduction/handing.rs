@@ -5,7 +5,7 @@ use flockstep::explore::Method;
 use flockstep::world::{Children, Command, Files, LockMode, OpenOptions, Process, Result, Tasks};
 use flockstep::{Ground, SimWorld, Strategy, Time, Verdict, scenario};
 
-use super::programs::{Dice, Outcome, Program, Step, Theme, step};
+use super::programs::{Dice, Outcome, Program, Step, Theme, step, vary};
 use super::{compare, compare_all, programs_asked_for};
 
 /// What a program is about.
@@ -90,27 +90,21 @@ pub(super) fn program(seed: u64) -> Program {
     let several = shape.iter().sum::<usize>() > 1 + usize::from(!has_children);
     let mut task = || {
         let mut steps = script(&mut dice, about);
-        for at in (0..=steps.len()).rev() {
-            match dice.below(if several { 4 } else { 8 }) {
-                0 if at < steps.len() => drop(steps.remove(at)),
-                1 => {
-                    let theme = dice.of(&[Theme::Locks, Theme::Memory, Theme::Descriptors, Theme::Lives]);
-                    let other = [
-                        step(&mut dice, theme, true),
-                        Reap,
-                        LetGo,
-                        Add,
-                        Look,
-                        Doze,
-                        Same(0, dice.of(&["/a", "/b", "/d"])),
-                        Number(0),
-                        script(&mut dice, about).remove(0),
-                    ];
-                    steps.insert(at, dice.of(&other));
-                }
-                _ => {}
-            }
-        }
+        vary(&mut steps, &mut dice, if several { 4 } else { 8 }, |dice| {
+            let theme = dice.of(&[Theme::Locks, Theme::Memory, Theme::Descriptors, Theme::Lives]);
+            let other = [
+                step(dice, theme, true),
+                Reap,
+                LetGo,
+                Add,
+                Look,
+                Doze,
+                Same(0, dice.of(&["/a", "/b", "/d"])),
+                Number(0),
+                script(dice, about).remove(0),
+            ];
+            dice.of(&other)
+        });
         steps.truncate(if several { 4 } else { 6 });
         steps
     };

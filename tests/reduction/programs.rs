@@ -191,6 +191,17 @@ pub(super) fn step(dice: &mut Dice, theme: Theme, deep: bool) -> Step {
     }
 }
 
+/// Leaves a step out here and there, and puts another one in, each at one place in so many.
+pub(super) fn vary(steps: &mut Vec<Step>, dice: &mut Dice, in_so_many: usize, another: impl Fn(&mut Dice) -> Step) {
+    for at in (0..=steps.len()).rev() {
+        match dice.below(in_so_many) {
+            0 if at < steps.len() => drop(steps.remove(at)),
+            1 => steps.insert(at, another(dice)),
+            _ => {}
+        }
+    }
+}
+
 /// Makes one of two steps that come after each other, here and there.
 pub(super) fn forget_some(steps: &mut Vec<Step>, dice: &mut Dice) {
     let whole = |step: &Step| {

@@ -9,7 +9,7 @@ use flockstep::oracle::*;
 use flockstep::world::*;
 use flockstep::{Ground, Scenario, SimWorld, Strategy, Time, Verdict, ViolationKind, scenario};
 
-use super::programs::{Dice, Logs, Program, Step, Theme, scene, step};
+use super::programs::{Dice, Logs, Program, Step, Theme, scene, step, vary};
 use super::{EXECUTIONS_MAX, programs_asked_for};
 
 // ---- programs -------------------------------------------------------------------------------------------------------------------
@@ -95,13 +95,7 @@ fn program(seed: u64) -> Program {
     let about = [Locks, Updates, Builds, Publishes, Descriptors][dice.below(5)];
     let mut task = || {
         let mut steps = script(&mut dice, about);
-        for at in (0..=steps.len()).rev() {
-            match dice.below(if several { 3 } else { 8 }) {
-                0 if at < steps.len() => drop(steps.remove(at)),
-                1 => steps.insert(at, step_or_remark(&mut dice)),
-                _ => {}
-            }
-        }
+        vary(&mut steps, &mut dice, if several { 3 } else { 8 }, step_or_remark);
         if several {
             steps.truncate(4);
         }

@@ -4,7 +4,7 @@ use std::hash::Hash;
 
 use super::{Access, Footprint, Resource};
 use crate::sim::fingerprint;
-use crate::sim::kernel::{Ino, Pid, Quirk};
+use crate::sim::kernel::{Ino, Pid, Quirk, Visited};
 use crate::sim::operation::Op;
 use crate::sim::state::{State, TaskId};
 
@@ -22,14 +22,19 @@ impl State {
 
     /// An exec begins in a directory.
     pub(super) fn declare_entering(&self, pid: Pid, directory: &str, into: &mut Footprint) {
-        let visited = self.kernel.visit(pid, directory, true);
+        if let Some(ino) = self.declare_walk(pid, directory, true, into).found {
+            into.add(Resource::Alive(ino), Access::Read);
+        }
+    }
+
+    /// A path is followed.
+    fn declare_walk(&self, pid: Pid, path: &str, follow: bool, into: &mut Footprint) -> Visited {
+        let visited = self.kernel.visit(pid, path, follow);
         for (dir, component) in &visited.names {
             into.add(Resource::Entry(*dir, hash(component)), Access::Read);
         }
         into.add(Resource::Tree, Access::Read);
-        if let Some(ino) = visited.found {
-            into.add(Resource::Alive(ino), Access::Read);
-        }
+        visited
     }
 
     /// A process closes what it has open.
@@ -102,14 +107,7 @@ impl State {
         if host.worker_tasks > host.workers {
             into.add(Workers(pid), Write);
         }
-        let walk = |name, follow: bool, into: &mut Footprint| {
-            let visited = self.kernel.visit(pid, &self.names[name], follow);
-            for (dir, component) in &visited.names {
-                into.add(Entry(*dir, hash(component)), Read);
-            }
-            into.add(Tree, Read);
-            visited
-        };
+        let walk = |name, follow, into: &mut Footprint| self.declare_walk(pid, &self.names[name], follow, into);
         // A file is made, and given the lowest number that is free.
         let number =
             |into: &mut Footprint| into.add(Numbers, if self.kernel.gives_a_known_number() { Write } else { Read });
@@ -120,7 +118,7 @@ impl State {
             }
         };
         // A name that comes or goes.
-        let change = |visited: &crate::sim::kernel::Visited, into: &mut Footprint| {
+        let change = |visited: &Visited, into: &mut Footprint| {
             if let Some((dir, component)) = visited.names.last() {
                 into.add(Entry(*dir, hash(component)), Write);
                 into.add(Listing(*dir), Add);
